@@ -1,0 +1,151 @@
+"""Arguments: the checks that parameters, losses and gradients pass before a rule sees them.
+
+- ``checked_params``: parameters as a list
+- ``checked_grads``: parameters and one fitting gradient each, from a loss or as given
+- ``fit``: gradients or next values in the types of their parameters
+- ``is_float_tensor``, ``kind_of``, ``label``: what a tensor must be, and how messages name things
+"""
+
+from collections.abc import Iterable
+from typing import Any, TypeGuard
+
+import numpy as np
+import pytensor.tensor as pt
+from pytensor.compile.sharedvalue import SharedVariable
+from pytensor.gradient import NullTypeGradError, grad
+from pytensor.graph.basic import Variable
+from pytensor.tensor.sharedvar import TensorSharedVariable
+from pytensor.tensor.type import TensorType
+from pytensor.tensor.variable import TensorVariable
+
+LossOrGrads = Variable | Iterable[Variable]
+Params = SharedVariable | Iterable[SharedVariable]
+
+
+def checked_params(owner: str, params: Any) -> list[TensorSharedVariable]:
+    """Return the parameters as a list, or say which one cannot be updated and why."""
+    if isinstance(params, Variable):
+        params = [params]
+    if isinstance(params, set | frozenset) or not isinstance(params, Iterable):
+        raise TypeError(
+            f"{owner}: params must be a shared variable or a list of them, got {params!r} of type "
+            f"{type(params).__name__}"
+            + (", which has no order" if isinstance(params, set | frozenset) else "")
+        )
+    params = list(params)
+    if not params:
+        raise ValueError(f"{owner}: params is empty, give at least one shared variable")
+    first_index: dict[Variable, int] = {}
+    for index, param in enumerate(params):
+        if not isinstance(param, SharedVariable):
+            raise TypeError(
+                f"{owner}: params[{index}] must be a shared variable (made by pytensor.shared), "
+                f"got {param!r} of type {type(param).__name__}"
+            )
+        if not is_float_tensor(param):
+            raise TypeError(
+                f"{owner}: {label(param, index)} must be a floating-point tensor, got type "
+                f"{param.type}; make it with dtype 'float32' or 'float64', or leave it out"
+            )
+        if param in first_index:
+            raise ValueError(
+                f"{owner}: {label(param, index)} is already params[{first_index[param]}]; "
+                "a variable can have one next value only, list it once"
+            )
+        first_index[param] = index
+    return params
+
+
+def checked_grads(
+    owner: str, loss_or_grads: Any, params: Any
+) -> tuple[list[TensorSharedVariable], list[TensorVariable]]:
+    """Return parameters and gradients as two lists that fit each other, or say what does not."""
+    params = checked_params(owner, params)
+    if isinstance(loss_or_grads, Variable):
+        grads = _differentiate(owner, loss_or_grads, params)
+    elif isinstance(loss_or_grads, Iterable) and not isinstance(
+        loss_or_grads, str | set | frozenset
+    ):
+        grads = list(loss_or_grads)
+    else:
+        raise TypeError(
+            f"{owner}: loss_or_grads must be a symbolic scalar or a list of gradients, got "
+            f"{loss_or_grads!r} of type {type(loss_or_grads).__name__}"
+        )
+    if len(grads) != len(params):
+        raise ValueError(f"{owner}: got {len(grads)} gradients for {len(params)} parameters")
+    return params, fit(owner, "gradient", grads, params)
+
+
+def fit(
+    owner: str, kind: str, symbols: list[Any], params: list[TensorSharedVariable]
+) -> list[TensorVariable]:
+    """Give each symbol the dtype and the known axis lengths of its parameter, or refuse it."""
+    return [
+        _fit(f"{owner}: the {kind} of {label(param, index)}", symbol, param)
+        for index, (symbol, param) in enumerate(zip(symbols, params, strict=True))
+    ]
+
+
+def is_float_tensor(variable: Any) -> TypeGuard[TensorVariable]:
+    """Tell whether something is a dense symbolic tensor of a floating-point dtype."""
+    return (
+        isinstance(variable, Variable)
+        and isinstance(variable.type, TensorType)
+        and np.dtype(variable.type.dtype).kind == "f"
+    )
+
+
+def kind_of(something: Any) -> str:
+    """Name the type of anything in a message: a symbol's own type, or its class."""
+    return str(something.type if isinstance(something, Variable) else type(something).__name__)
+
+
+def label(param: Variable, index: int) -> str:
+    """Name a parameter in a message."""
+    return f"parameter '{param.name}' (params[{index}])" if param.name else f"params[{index}]"
+
+
+def _differentiate(
+    owner: str, loss: Variable, params: list[TensorSharedVariable]
+) -> list[TensorVariable]:
+    if not is_float_tensor(loss):
+        raise TypeError(f"{owner}: the loss must be a floating-point scalar, got type {loss.type}")
+    if loss.type.ndim != 0:
+        raise ValueError(
+            f"{owner}: the loss must be a scalar, got ndim {loss.type.ndim}; reduce it first, for "
+            "example with loss.mean()"
+        )
+    try:
+        grads: Any = grad(loss, params, disconnected_inputs="ignore", return_disconnected="none")
+    except (NullTypeGradError, NotImplementedError, TypeError, ValueError) as error:
+        raise ValueError(f"{owner}: PyTensor cannot differentiate this loss: {error}") from error
+    for index, (param, gradient) in enumerate(zip(params, grads, strict=True)):
+        if gradient is None:
+            raise ValueError(
+                f"{owner}: the loss does not depend on {label(param, index)} in a way that has a "
+                "gradient; leave it out of params, or check how the loss is built"
+            )
+    return grads
+
+
+def _fit(subject: str, symbol: Any, param: TensorSharedVariable) -> TensorVariable:
+    if isinstance(symbol, np.ndarray | np.number | float):
+        symbol = pt.as_tensor_variable(symbol)
+    if not is_float_tensor(symbol):
+        raise TypeError(
+            f"{subject} must be a floating-point tensor, got {symbol!r} of type {kind_of(symbol)}"
+        )
+    if symbol.type.ndim != param.type.ndim:
+        raise ValueError(
+            f"{subject} has ndim {symbol.type.ndim}, the parameter has ndim {param.type.ndim}"
+        )
+    shape = param.get_value(borrow=True).shape
+    known_shape = symbol.type.shape
+    if any(known not in (None, length) for known, length in zip(known_shape, shape, strict=True)):
+        raise ValueError(f"{subject} has shape {known_shape}, the parameter has shape {shape}")
+    symbol = pt.cast(symbol, param.type.dtype)
+    if any(length == 1 for length in param.type.shape):
+        # Without this, a parameter that broadcasts would get a next value that need not.
+        symbol = pt.specify_shape(symbol, param.type.shape)
+    return symbol

@@ -1,0 +1,65 @@
+"""State: how the variables that a rule keeps between calls are made, named and found.
+
+- ``zeros_like(param, name)``: state of a parameter's dtype and shape, starting at zero
+- ``step_counter(name)``: a counter of calls
+- ``is_state(variable)``: tell a rule's state from a parameter
+
+A state variable is an ordinary shared variable whose name reads
+``<param name>/<rule>/<slot>`` (``<rule>/step`` for a counter) and whose ``tag`` says that it
+is state.
+"""
+
+import numpy as np
+import pytensor
+from pytensor.graph.basic import Variable
+from pytensor.tensor.sharedvar import TensorSharedVariable
+
+
+def zeros_like(
+    param: TensorSharedVariable, name: str, extra_axes: tuple[int, ...] = ()
+) -> TensorSharedVariable:
+    """Make a state variable of zeros with the dtype and the static shape of a parameter.
+
+    Parameters
+    ----------
+    param : shared variable
+        The parameter that the state belongs to.
+    name : str
+        The full name of the state variable.
+    extra_axes : tuple of int, optional
+        Lengths of axes to add after those of the parameter.
+    """
+    value = param.get_value(borrow=True)
+    return _state(
+        np.zeros((*value.shape, *extra_axes), dtype=param.type.dtype),
+        name,
+        static_shape=(*param.type.shape, *extra_axes),
+    )
+
+
+def step_counter(name: str) -> TensorSharedVariable:
+    """Make an int64 state variable that counts the calls of the compiled function."""
+    return _state(np.zeros((), dtype="int64"), name, static_shape=())
+
+
+def is_state(variable: Variable) -> bool:
+    """Tell whether a rule or an update transform made this variable to keep its state.
+
+    Examples
+    --------
+    >>> import pytensor, updates
+    >>> w = pytensor.shared(1.0, name="w")
+    >>> for variable in updates.momentum(w**2, [w], learning_rate=0.1):
+    ...     print(variable, updates.is_state(variable))
+    w/momentum/velocity True
+    w False
+    """
+    return getattr(variable.tag, "updates_state", False)
+
+
+def _state(
+    value: np.ndarray, name: str, static_shape: tuple[int | None, ...]
+) -> TensorSharedVariable:
+    variable = pytensor.shared(value, name=name, shape=static_shape, borrow=True)
+    variable.tag.updates_state = True
+    return variable
