@@ -6,6 +6,7 @@
 """
 
 from collections.abc import Iterable, Sequence
+from numbers import Integral
 from typing import Any
 
 import pytensor.tensor as pt
@@ -177,6 +178,10 @@ def total_norm_constraint(
     owner = "total_norm_constraint"
     if isinstance(tensor_vars, Variable):
         tensor_vars = [tensor_vars]
+    if not isinstance(tensor_vars, Iterable):
+        raise TypeError(
+            f"{owner}: tensor_vars must be a symbolic tensor or a list of them, got {tensor_vars!r}"
+        )
     tensors = [
         _check_float(owner, f"tensor_vars[{index}]", tensor)
         for index, tensor in enumerate(tensor_vars)
@@ -218,6 +223,10 @@ def _norm_axes(
         raise ValueError(
             f"{owner}: norm_axes has no default for a tensor of ndim {ndim}, give the axes to sum "
             "over"
+        )
+    if not isinstance(norm_axes, Sequence) or not all(isinstance(a, Integral) for a in norm_axes):
+        raise TypeError(
+            f"{owner}: norm_axes must be a sequence of integers such as (0,), got {norm_axes!r}"
         )
     axes = tuple(axis + ndim if axis < 0 else axis for axis in norm_axes)
     if not axes or len(set(axes)) < len(axes) or any(not 0 <= axis < ndim for axis in axes):

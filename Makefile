@@ -1,0 +1,45 @@
+# make demo   race six rules on a digit-recognising CNN: a table and learning_curves.png
+# make test   the fast tests;  make test-slow   the long ones
+# make lint, make types       ruff and mypy
+# make benchmark              one training step beside PyTorch's (installs torch)
+#
+# Each sets up $(VENV) by itself, with $(PYTHON) >= 3.11 and pip.
+
+PYTHON ?= python3
+VENV ?= .venv
+TEST_EXTRAS ?= test
+BIN = $(VENV)/bin
+
+.PHONY: demo test test-slow lint types benchmark clean
+
+demo: $(VENV)/.demo
+	$(BIN)/python notebooks/race.py
+
+test: $(VENV)/.$(TEST_EXTRAS)
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: $(VENV)/.$(TEST_EXTRAS)
+	$(BIN)/python -m pytest -m slow
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.dev
+	$(BIN)/mypy
+
+benchmark: $(VENV)/.demo
+	$(BIN)/python -m pip install --quiet -r benchmarks/requirements.txt
+	$(BIN)/python benchmarks/cnn_step.py
+
+clean:
+	rm -rf $(VENV)
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "$(PYTHON) is older than Python 3.11; give a newer one: make PYTHON=python3.13 ..."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.%: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[$*]"
+	touch $@
