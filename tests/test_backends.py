@@ -39,6 +39,7 @@ def test_backends_agree_with_fast_compile(make_updates, name):
         np.testing.assert_allclose(got[variable], value, rtol=2e-5, atol=1e-7, err_msg=variable)
 
 
+@pytest.mark.filterwarnings("ignore:Skipping Assert:UserWarning")
 @pytest.mark.parametrize("name", ["numba", "C", "JAX"])
 def test_float32_stays_float32_through_sums_of_the_users_graph(name):
     mode = backend(name)

@@ -15,7 +15,7 @@ State:
     is_state
 """
 
-from updates import jax_dtypes as _jax_dtypes
+from updates import jax_dtypes as jax_dtypes  # registers its rewrite
 from updates.call import Deferred
 from updates.gradients import get_or_compute_grads, norm_constraint, total_norm_constraint
 from updates.rules import (
