@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from network3 import RULES, History, cnn, load_data_shared
+from mnist import expand
+from network3 import RULES, History, cnn, load_data_shared, one_blas_thread
 
 try:
     import matplotlib.pyplot as plt
@@ -43,6 +44,8 @@ LINES = [
 def race(names: Sequence[str], epochs: int, data: str | None, seed: int) -> dict[str, History]:
     """Train the CNN with each rule and return what was measured, by rule."""
     training_data, validation_data, test_data = load_data_shared(data)
+    if data is None:
+        training_data = expand(training_data)
     histories = {}
     for name in names:
         rule, eta = RULES[name]
@@ -119,13 +122,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Race the rules that the command line names."""
     parser = argparse.ArgumentParser(description="Race update rules on a digit-recognising CNN.")
     parser.add_argument("--rules", nargs="+", default=RACE, choices=RULES, metavar="NAME")
-    parser.add_argument("--epochs", type=int, default=20)
-    parser.add_argument("--data", help="an mnist.pkl.gz; default: the digits of scikit-learn")
+    parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--data", help="an mnist.pkl.gz; default: scikit-learn's digits")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--picture", type=Path, default=Path("learning_curves.png"))
     options = parser.parse_args(arguments)
     try:
-        histories = race(options.rules, options.epochs, options.data, options.seed)
+        with one_blas_thread():
+            histories = race(options.rules, options.epochs, options.data, options.seed)
     except (ImportError, OSError, ValueError) as error:
         parser.error(str(error))
     print()

@@ -10,6 +10,7 @@ import struct
 import mnist
 import numpy as np
 import pytensor
+import pytensor.tensor as pt
 import pytest
 
 
@@ -43,6 +44,17 @@ def test_digits_are_split_reproducibly_and_in_proportion():
         np.testing.assert_array_equal(x, again_x)
         np.testing.assert_array_equal(y, again_y)
     assert len(np.unique(np.concatenate([x for x, _ in first]), axis=0)) == 1797
+
+
+def test_expanded_data_are_the_images_and_their_shifts():
+    image = np.zeros((1, 28, 28), dtype="float32")
+    image[0, 0, 5] = 1.0
+    data = pytensor.shared(image.reshape((1, -1))), pt.constant(np.array([7], dtype="int32"))
+    x, y = mnist.expand(data)
+    pixels = {tuple(np.argwhere(row.reshape((28, 28))).ravel()) for row in x.get_value()}
+    assert pixels == {(0, 5), (1, 5), (), (0, 4), (0, 6)}  # shifted up, the pixel leaves
+    assert list(y.eval(mode="FAST_COMPILE")) == [7] * 5
+    assert y.dtype == "int32"
 
 
 @pytest.mark.parametrize("floatX", ["float32", "float64"])

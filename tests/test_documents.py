@@ -1,0 +1,54 @@
+"""What the README and the commands promise happens."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytensor
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_the_examples_of_the_readme_run(capsys):
+    [first, *rest] = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+    assert first.count("\n") <= 16
+    names = {}
+    for example in [first, *rest]:
+        with pytensor.config.change_flags(mode="FAST_COMPILE"):
+            exec(example, names)
+    [promised] = re.findall(r"# (\[.*\])", first)
+    assert capsys.readouterr().out.strip() == promised
+    np.testing.assert_allclose(names["w"].get_value(), [1, -2, 0.5], atol=1e-3)
+
+
+def test_the_readme_lists_every_rule():
+    from updates.rules import __all__ as rules
+
+    text = (ROOT / "README.md").read_text()
+    assert [rule for rule in rules if f"`{rule}" not in text] == []
+
+
+def test_the_demo_prints_a_table_and_draws_a_picture(tmp_path):
+    picture = tmp_path / "learning_curves.png"
+    command = [sys.executable, str(ROOT / "notebooks" / "race.py"), "--epochs", "1"]
+    command += ["--rules", "sgd", "adam", "--picture", str(picture)]
+    run = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path)
+    header, line, *rows = [row for row in run.stdout.splitlines() if row.startswith("|")]
+    assert "rule" in header
+    assert set(line) <= set("|-:")
+    assert [row.split("|")[1].strip() for row in rows] == ["sgd", "adam"]
+    for row in rows:
+        accuracies = [float(cell.strip(" %")) for cell in row.split("|")[3:5]]
+        assert min(accuracies) > 80
+    assert "100%" in run.stderr
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_demo_names_a_rule_that_it_does_not_know(tmp_path):
+    command = [sys.executable, str(ROOT / "notebooks" / "network3.py"), "--rule", "adamm"]
+    run = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert run.returncode == 2
+    assert "'adamm'" in run.stderr
+    assert "deepmind_rmsprop" in run.stderr
