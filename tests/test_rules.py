@@ -1,4 +1,4 @@
-"""The promises of DESIGN, for every rule: order, types, hyperparameters, time, state, deferral."""
+"""The promises that every rule keeps: order, types, hyperparameters, time, state, deferral."""
 
 import inspect
 import pickle

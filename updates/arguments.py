@@ -6,7 +6,7 @@
 - ``is_float_tensor``, ``kind_of``, ``label``: what a tensor must be, and how messages name things
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeGuard
 
 import numpy as np
@@ -20,6 +20,9 @@ from pytensor.tensor.variable import TensorVariable
 
 LossOrGrads = Variable | Iterable[Variable]
 Params = SharedVariable | Iterable[SharedVariable]
+
+# Iterables whose items cannot be paired with parameters by position.
+_NOT_A_LIST = (str, set, frozenset, Mapping)
 
 
 def checked_params(owner: str, params: Any) -> list[TensorSharedVariable]:
@@ -63,9 +66,7 @@ def checked_grads(
     params = checked_params(owner, params)
     if isinstance(loss_or_grads, Variable):
         grads = _differentiate(owner, loss_or_grads, params)
-    elif isinstance(loss_or_grads, Iterable) and not isinstance(
-        loss_or_grads, str | set | frozenset
-    ):
+    elif isinstance(loss_or_grads, Iterable) and not isinstance(loss_or_grads, _NOT_A_LIST):
         grads = list(loss_or_grads)
     else:
         raise TypeError(

@@ -9,9 +9,11 @@ float64, so that float32 parameters take full-precision steps from the first cal
 """
 
 import pytensor.tensor as pt
+from pytensor.tensor.sharedvar import TensorSharedVariable
+from pytensor.tensor.variable import TensorVariable
 
 from updates.arguments import LossOrGrads, Params
-from updates.call import Updates, rule, rule_call
+from updates.call import Call, Updates, rule, rule_call
 from updates.hyperparameters import Hyperparameter
 
 
@@ -82,15 +84,9 @@ def adam(
     """
     call = rule_call(adam, loss_or_grads, params, learning_rate, beta1, beta2, epsilon)
     for param, grad, (learning_rate, beta1, beta2, epsilon) in call:
-        first_moment = call.zeros_like(param, "first_moment")
-        second_moment = call.zeros_like(param, "second_moment")
-        first_moment_new = beta1 * first_moment + (1 - beta1) * grad
-        second_moment_new = beta2 * second_moment + (1 - beta2) * grad**2
-        rate = learning_rate * pt.sqrt(1 - beta2**call.time) / (1 - beta1**call.time)
-        step = rate.astype(param.dtype) * first_moment_new / (pt.sqrt(second_moment_new) + epsilon)
-        call[first_moment] = first_moment_new
-        call[second_moment] = second_moment_new
-        call[param] = param - step
+        first_moment, second_moment = _new_moments(call, param, grad, beta1, beta2)
+        rate = _corrected_rate(call, learning_rate, beta1, beta2).astype(param.dtype)
+        call[param] = param - rate * first_moment / (pt.sqrt(second_moment) + epsilon)
     return call.updates
 
 
@@ -237,18 +233,34 @@ def amsgrad(
     """
     call = rule_call(amsgrad, loss_or_grads, params, learning_rate, beta1, beta2, epsilon)
     for param, grad, (learning_rate, beta1, beta2, epsilon) in call:
-        first_moment = call.zeros_like(param, "first_moment")
-        second_moment = call.zeros_like(param, "second_moment")
+        first_moment, second_moment = _new_moments(call, param, grad, beta1, beta2)
         max_second_moment = call.zeros_like(param, "max_second_moment")
-        first_moment_new = beta1 * first_moment + (1 - beta1) * grad
-        second_moment_new = beta2 * second_moment + (1 - beta2) * grad**2
-        max_second_moment_new = pt.maximum(max_second_moment, second_moment_new)
-        rate = learning_rate * pt.sqrt(1 - beta2**call.time) / (1 - beta1**call.time)
-        step = (
-            rate.astype(param.dtype) * first_moment_new / (pt.sqrt(max_second_moment_new) + epsilon)
-        )
-        call[first_moment] = first_moment_new
-        call[second_moment] = second_moment_new
+        max_second_moment_new = pt.maximum(max_second_moment, second_moment)
+        rate = _corrected_rate(call, learning_rate, beta1, beta2).astype(param.dtype)
         call[max_second_moment] = max_second_moment_new
-        call[param] = param - step
+        call[param] = param - rate * first_moment / (pt.sqrt(max_second_moment_new) + epsilon)
     return call.updates
+
+
+def _new_moments(
+    call: Call,
+    param: TensorSharedVariable,
+    grad: TensorVariable,
+    beta1: TensorVariable,
+    beta2: TensorVariable,
+) -> tuple[TensorVariable, TensorVariable]:
+    """Update the means of the gradient and of its square, and return the new ones."""
+    first_moment = call.zeros_like(param, "first_moment")
+    second_moment = call.zeros_like(param, "second_moment")
+    first_moment_new = beta1 * first_moment + (1 - beta1) * grad
+    second_moment_new = beta2 * second_moment + (1 - beta2) * grad**2
+    call[first_moment] = first_moment_new
+    call[second_moment] = second_moment_new
+    return first_moment_new, second_moment_new
+
+
+def _corrected_rate(
+    call: Call, learning_rate: TensorVariable, beta1: TensorVariable, beta2: TensorVariable
+) -> TensorVariable:
+    """Correct the learning rate for moments that started at zero, in float64."""
+    return learning_rate * pt.sqrt(1 - beta2**call.time) / (1 - beta1**call.time)
