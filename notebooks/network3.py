@@ -149,7 +149,8 @@ class Network:
         self.y = pt.ivector("y")
         inpt = inpt_dropout = self.x
         for index, layer in enumerate(layers):
-            layer.w.name, layer.b.name = f"{layer.kind}{index}.w", f"{layer.kind}{index}.b"
+            kind = getattr(layer, "kind", type(layer).__name__)  # layers of your own have none
+            layer.w.name, layer.b.name = f"{kind}{index}.w", f"{kind}{index}.b"
             layer.set_inpt(inpt, inpt_dropout, mini_batch_size)
             inpt, inpt_dropout = layer.output, layer.output_dropout
         self.output, self.output_dropout = inpt, inpt_dropout
