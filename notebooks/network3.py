@@ -582,28 +582,47 @@ def main(arguments: Sequence[str] | None = None) -> None:
         description="Train a convolutional network on handwritten digits with an update rule.",
         epilog="Results go to standard output, progress and timings to standard error.",
     )
-    parser.add_argument("--rule", default="sgd", choices=RULES, help="default: %(default)s")
+    parser.add_argument(
+        "--rule",
+        default="sgd",
+        choices=RULES,
+        metavar="NAME",
+        help=f"one of {', '.join(RULES)}; default: %(default)s",
+    )
     parser.add_argument(
         "--eta",
         type=number(float, 0, "a number above 0", is_open=True),
+        metavar="X",
         help="learning rate; default: one that suits the rule",
     )
-    parser.add_argument("--epochs", type=number(int, 1, "a whole number of 1 or more"), default=8)
-    parser.add_argument(
-        "--mini-batch-size", type=number(int, 1, "a whole number of 1 or more"), default=10
-    )
+    for name, default in {"--epochs": 8, "--mini-batch-size": 10}.items():
+        parser.add_argument(
+            name,
+            type=number(int, 1, "a whole number of 1 or more"),
+            default=default,
+            metavar="N",
+            help="default: %(default)s",
+        )
     parser.add_argument(
         "--lmbda",
         type=number(float, 0, "a number of 0 or more"),
         default=0.0,
+        metavar="X",
         help="weight of the L2 regularization; default: %(default)s",
     )
     parser.add_argument(
         "--data",
         type=Path,
+        metavar="PATH",
         help="an mnist.pkl.gz; default: the digits of scikit-learn, expanded by shifts",
     )
-    parser.add_argument("--seed", type=number(int, 0, "a whole number of 0 or more"), default=0)
+    parser.add_argument(
+        "--seed",
+        type=number(int, 0, "a whole number of 0 or more"),
+        default=0,
+        metavar="S",
+        help="of the initial weights; default: %(default)s",
+    )
     options = parser.parse_args(arguments)
     try:
         from tqdm import tqdm
