@@ -12,7 +12,7 @@ from catalogue import RULES, every_rule, run
 import updates
 
 BAD_NUMBERS = {
-    "learning_rate": [-0.1, math.inf, math.nan, np.float32(-1)],
+    "learning_rate": [-0.1, math.inf, math.nan, np.float32(-1), 10**400],
     "epsilon": [-1e-9, math.inf, math.nan],
     "momentum": [-0.1, 1, 1.0, 1.5, math.nan],
     "rho": [-0.1, 1.0, math.nan],

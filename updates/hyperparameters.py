@@ -6,7 +6,7 @@
 - ``as_scalar``: cast a checked value to the dtype of a parameter
 """
 
-import math
+import sys
 from collections.abc import Callable
 from numbers import Integral, Real
 from typing import Any, NamedTuple
@@ -28,8 +28,8 @@ class Range(NamedTuple):
     admits: Callable[[float], bool]
 
 
-_NOT_NEGATIVE = Range("a finite number >= 0", lambda x: 0 <= x < math.inf)
-_POSITIVE = Range("a finite number > 0", lambda x: 0 < x < math.inf)
+_NOT_NEGATIVE = Range("a finite number >= 0", lambda x: 0 <= x <= sys.float_info.max)
+_POSITIVE = Range("a finite number > 0", lambda x: 0 < x <= sys.float_info.max)
 _FRACTION = Range("in [0, 1)", lambda x: 0 <= x < 1)
 
 RANGES = {
