@@ -6,7 +6,7 @@
 - ``as_scalar``: cast a checked value to the dtype of a parameter
 """
 
-import sys
+import math
 from collections.abc import Callable
 from numbers import Integral, Real
 from typing import Any, NamedTuple
@@ -28,8 +28,8 @@ class Range(NamedTuple):
     admits: Callable[[float], bool]
 
 
-_NOT_NEGATIVE = Range("a finite number >= 0", lambda x: 0 <= x <= sys.float_info.max)
-_POSITIVE = Range("a finite number > 0", lambda x: 0 < x <= sys.float_info.max)
+_NOT_NEGATIVE = Range("a finite number >= 0", lambda x: 0 <= x < math.inf)
+_POSITIVE = Range("a finite number > 0", lambda x: 0 < x < math.inf)
 _FRACTION = Range("in [0, 1)", lambda x: 0 <= x < 1)
 
 RANGES = {
@@ -177,5 +177,9 @@ def _check_symbol(owner: str, name: str, value: Variable) -> None:
 
 
 def _check_range(owner: str, name: str, value: Any, remark: str = "") -> None:
-    if not RANGES[name].admits(value):
+    try:
+        number = float(value)
+    except OverflowError:  # an int beyond all floats
+        number = math.inf
+    if not RANGES[name].admits(number):
         raise ValueError(f"{owner}: {name} must be {RANGES[name].words}, got {value}{remark}")
