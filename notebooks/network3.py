@@ -8,7 +8,8 @@ written anew for PyTensor: the book's scripts run as printed after ``import netw
 - ``sigmoid``, ``tanh``, ``ReLU``, ``linear``: activation functions
 - ``load_data_shared``: the data, see ``mnist.py``
 - ``RULES``: the rules of ``updates`` by name, each with a learning rate that suits ``cnn``
-- ``cnn``: the book's network of two convolutional layers
+- ``cnn``: the book's network of two convolutional layers; ``load_cnn_data``, what it trains on;
+  ``one_blas_thread``, how
 
 ``python notebooks/network3.py --help`` trains ``cnn`` with one rule. As in the book, importing
 this program sets ``floatX`` to float32, and ``np.random.seed`` makes a run repeatable.
@@ -52,7 +53,9 @@ __all__ = [
     "cnn",
     "dropout_layer",
     "linear",
+    "load_cnn_data",
     "load_data_shared",
+    "one_blas_thread",
     "sigmoid",
     "size",
     "tanh",
@@ -547,6 +550,12 @@ def cnn(mini_batch_size: int = 10) -> Network:
     )
 
 
+def load_cnn_data(filename: Path | None = None) -> list[SharedData]:
+    """Load what ``cnn`` trains on: a file's data as they are, or the digits, expanded."""
+    training_data, *rest = load_data_shared(filename)
+    return [expand(training_data) if filename is None else training_data, *rest]
+
+
 def one_blas_thread() -> AbstractContextManager[Any]:
     """Keep matrix products to one thread within a ``with`` block.
 
@@ -629,11 +638,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except ImportError:
         parser.error('tqdm is not installed: pip install "pytensor-updates[demo]"')
     try:
-        training_data, validation_data, test_data = load_data_shared(options.data)
+        training_data, validation_data, test_data = load_cnn_data(options.data)
     except (ImportError, OSError, ValueError) as error:
         parser.error(str(error))
-    if options.data is None:
-        training_data = expand(training_data)
 
     rule, eta = RULES[options.rule]
     np.random.seed(options.seed)

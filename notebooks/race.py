@@ -6,13 +6,13 @@ the same data, with each rule in turn. It prints a table and draws ``learning_cu
 
 import argparse
 import functools
+import itertools
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from mnist import expand
-from network3 import RULES, History, cnn, load_data_shared, one_blas_thread
+from network3 import RULES, History, cnn, load_cnn_data, one_blas_thread
 
 try:
     import matplotlib.pyplot as plt
@@ -41,11 +41,9 @@ LINES = [
 ]
 
 
-def race(names: Sequence[str], epochs: int, data: str | None, seed: int) -> dict[str, History]:
+def race(names: Sequence[str], epochs: int, data: Path | None, seed: int) -> dict[str, History]:
     """Train the CNN with each rule and return what was measured, by rule."""
-    training_data, validation_data, test_data = load_data_shared(data)
-    if data is None:
-        training_data = expand(training_data)
+    training_data, validation_data, test_data = load_cnn_data(data)
     histories = {}
     for name in names:
         rule, eta = RULES[name]
@@ -98,7 +96,9 @@ def table(histories: dict[str, History]) -> str:
 def draw(histories: dict[str, History], path: Path) -> None:
     """Draw training cost and validation accuracy over the epochs."""
     figure, (cost_axes, accuracy_axes) = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
-    for (name, history), (style, marker) in zip(histories.items(), LINES, strict=False):
+    looks = itertools.cycle(LINES)
+    for name, history in histories.items():
+        style, marker = next(looks)
         epochs = range(1, len(history.epochs) + 1)
         look = {"linestyle": style, "marker": marker, "markersize": 4, "linewidth": 1.5}
         cost_axes.plot(epochs, [epoch.cost for epoch in history.epochs], label=name, **look)
@@ -108,7 +108,7 @@ def draw(histories: dict[str, History], path: Path) -> None:
     cost_axes.set(title="Training cost", ylabel="mean negative log-likelihood", yscale="log")
     accuracy_axes.set(title="Validation accuracy", ylabel="digits recognised")
     accuracy_axes.yaxis.set_major_formatter(PercentFormatter(1.0))
-    accuracy_axes.set_ylim(bottom=max(0.0, accuracy_axes.get_ylim()[0], 0.85), top=1.0)
+    accuracy_axes.set_ylim(bottom=max(accuracy_axes.get_ylim()[0], 0.85), top=1.0)
     for axes in (cost_axes, accuracy_axes):
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -123,7 +123,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Race update rules on a digit-recognising CNN.")
     parser.add_argument("--rules", nargs="+", default=RACE, choices=RULES, metavar="NAME")
     parser.add_argument("--epochs", type=int, default=8)
-    parser.add_argument("--data", help="an mnist.pkl.gz; default: scikit-learn's digits")
+    parser.add_argument("--data", type=Path, help="an mnist.pkl.gz; default: scikit-learn's digits")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--picture", type=Path, default=Path("learning_curves.png"))
     options = parser.parse_args(arguments)

@@ -442,12 +442,12 @@ def test_the_command_line_repeats_itself():
     ["sgd", "momentum_updates", "nesterov_momentum", "rmsprop", "deepmind_rmsprop", "adam"],
 )
 def test_the_digits_are_learned(name):
-    training_data, validation_data, test_data = network3.load_data_shared()
+    training_data, validation_data, test_data = network3.load_cnn_data()
     rule, eta = network3.RULES[name]
     np.random.seed(0)
     with pytensor.config.change_flags(mode="Mode"), network3.one_blas_thread():
         history = network3.cnn().SGD(
-            network3.expand(training_data), 8, 10, eta, validation_data, test_data, rule=rule
+            training_data, 8, 10, eta, validation_data, test_data, rule=rule
         )
     assert history.best.test_accuracy >= 0.97
 
