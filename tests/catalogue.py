@@ -1,7 +1,9 @@
 """The table that the tests run over: every rule and every composition, one row each.
 
 A new rule needs one row here. ``slots`` are the state variables that it keeps for each parameter,
-``counts`` says whether it keeps a step counter.
+``scalars`` those that it keeps once a call, ``counts`` says whether it keeps a step counter.
+``whole`` rules look at each tensor, or all of them, as a whole: ``W[index]`` is refused, and state
+need not have the parameter's shape.
 """
 
 from collections.abc import Callable
@@ -13,6 +15,7 @@ import pytensor.tensor as pt
 import pytest
 
 import updates
+from updates.hyperparameters import is_symbolic
 
 
 class Row(NamedTuple):
@@ -20,6 +23,15 @@ class Row(NamedTuple):
     rule: Callable[..., Any]
     slots: tuple[str, ...]
     counts: bool = False
+    scalars: tuple[str, ...] = ()
+    whole: bool = False
+
+    def bind(self, convert: Callable[[str, float], Any]) -> dict[str, Any]:
+        """Convert each number that may be a symbol as well."""
+        return {
+            name: convert(name, value) if isinstance(value, float) and is_symbolic(name) else value
+            for name, value in self.rule.hyperparameters.items()
+        }
 
     def __repr__(self) -> str:
         return self.name
@@ -28,6 +40,7 @@ class Row(NamedTuple):
 RULES = [
     Row("sgd", updates.sgd(learning_rate=0.1), ()),
     Row("momentum", updates.momentum(learning_rate=0.05, momentum=0.9), ("velocity",)),
+    Row("momentum", updates.momentum(learning_rate=0.05, rate_in_velocity=False), ("velocity",)),
     Row(
         "gradient_updates_momentum",
         updates.gradient_updates_momentum(learning_rate=0.1, momentum=0.9),
@@ -39,9 +52,17 @@ RULES = [
         ("velocity",),
     ),
     Row("adagrad", updates.adagrad(learning_rate=0.1), ("sum_of_squares",)),
+    Row(
+        "adagrad",
+        updates.adagrad(
+            learning_rate=0.1, epsilon=0.0, initial_accumulator=0.1, epsilon_outside=1e-6
+        ),
+        ("sum_of_squares",),
+    ),
     Row("adagrad_window", updates.adagrad_window(learning_rate=0.1, n_win=2), ("squares",), True),
     Row("adadelta", updates.adadelta(), ("mean_square", "mean_square_step")),
     Row("rmsprop", updates.rmsprop(learning_rate=0.01), ("mean_square",)),
+    Row("rmsprop", updates.rmsprop(learning_rate=0.01, max_scaling=2.0), ("mean_square",)),
     Row(
         "deepmind_rmsprop",
         updates.deepmind_rmsprop(learning_rate=0.01),

@@ -15,9 +15,8 @@ import updates
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "originals.json").read_text())
 
-# Formulas that this library does not have: downhill's RProp and its Adam (whose clock differs),
-# blocks' AdaGrad (epsilon outside the root).
-ABSENT = {("downhill", "RProp"), ("downhill", "Adam"), ("blocks", "AdaGrad")}
+# A formula that this library does not have: downhill's Adam, whose clock differs.
+ABSENT = {("downhill", "Adam")}
 
 
 def clipped_sgd(grads_to_grads):
@@ -68,6 +67,15 @@ OURS = {
     ("downhill", "SGD"): updates.momentum,
     ("downhill", "RMSProp"): downhill_rmsprop,
     ("downhill", "RMSProp+max_gradient_norm"): downhill_rmsprop,
+    ("downhill", "RProp"): lambda loss, params, learning_rate, **limits: updates.rprop(
+        loss,
+        params,
+        learning_rate,
+        limits["rprop_decrease"],
+        limits["rprop_increase"],
+        limits["rprop_min_step"],
+        limits["rprop_max_step"],
+    ),
     ("downhill", "ADAGRAD"): lambda loss, params, learning_rate, rms_regularizer: updates.adagrad(
         loss, params, learning_rate, rms_regularizer
     ),
@@ -75,8 +83,13 @@ OURS = {
         loss, params, rho=2 ** (-1 / rms_halflife), epsilon=rms_regularizer
     ),
     ("blocks", "Momentum"): updates.momentum,
+    ("blocks", "AdaGrad"): lambda loss, params, learning_rate, epsilon: updates.adagrad(
+        loss, params, learning_rate, epsilon=0, epsilon_outside=epsilon
+    ),
     ("blocks", "RMSProp"): lambda loss, params, learning_rate, decay_rate, max_scaling: (
-        updates.rmsprop(loss, params, learning_rate, decay_rate, epsilon=0)
+        updates.rmsprop(
+            loss, params, learning_rate, decay_rate, epsilon=0, max_scaling=max_scaling
+        )
     ),
     ("blocks", "AdaDelta"): lambda loss, params, decay_rate, epsilon: updates.adadelta(
         loss, params, rho=decay_rate, epsilon=epsilon

@@ -1,6 +1,7 @@
 """Bad hyperparameters are refused by name, value and range, in direct and in deferred calls."""
 
 import math
+import re
 from fractions import Fraction
 
 import numpy as np
@@ -10,16 +11,16 @@ import pytest
 from catalogue import RULES, every_rule, run
 
 import updates
+from updates.hyperparameters import COUNTS, FLAGS, OPTIONAL, RANGES, SEEDS, is_symbolic
+from updates.hyperparameters import RULES as RULES_TAKEN
 
 BAD_NUMBERS = {
-    "learning_rate": [-0.1, math.inf, math.nan, np.float32(-1), 10**400],
-    "epsilon": [-1e-9, math.inf, math.nan],
-    "momentum": [-0.1, 1, 1.0, 1.5, math.nan],
-    "rho": [-0.1, 1.0, math.nan],
-    "beta1": [-0.1, 1.0, math.inf],
-    "beta2": [-0.1, 1.0, math.nan],
-    "halflife": [0, -3.0, math.inf, math.nan],
-    "n_win": [0, -1],
+    "a finite number": [math.inf, math.nan, 10**400],
+    "a finite number >= 0": [-0.1, math.inf, math.nan, np.float32(-1), 10**400],
+    "a finite number > 0": [0, -3.0, math.inf, math.nan],
+    "a finite number >= 1": [0.5, -3.0, math.inf, math.nan],
+    "in [0, 1)": [-0.1, 1, 1.0, 1.5, math.nan],
+    "in [0, 1]": [-0.1, 1.5, math.nan],
 }
 WRONG_TYPES = [
     "0.1",
@@ -44,32 +45,48 @@ def call(row, w=None, **hyperparameters):
     return row.rule((w**2).sum(), w, **hyperparameters)
 
 
+def bad_numbers(row, name):
+    """Give numbers that a hyperparameter refuses, and what its message says it must be."""
+    if name in COUNTS:
+        return [0, -1], "> 0"
+    if name in SEEDS:
+        return [-1], ">= 0"
+    words = (RANGES.get(f"{row.name}.{name}") or RANGES[name]).words
+    return BAD_NUMBERS[words], words
+
+
+def accepts(row, name, value):
+    return (name in FLAGS and isinstance(value, bool | np.bool_)) or (
+        value is None and bool({name, f"{row.name}.{name}"} & OPTIONAL)
+    )
+
+
 @pytest.mark.parametrize(("name", "row"), NAMES_AND_RULES)
 def test_numbers_out_of_range_and_wrong_types_are_refused(name, row):
-    for value in BAD_NUMBERS.get(name, []):
-        message = f"^{row.name}: {name} must be .*{value}"
+    values, words = ([], "") if name in FLAGS | RULES_TAKEN else bad_numbers(row, name)
+    for value in values:
+        message = re.escape(f"{row.name}: {name} must be {words}, got {value}")
         with pytest.raises(ValueError, match=message):
             call(row, **{name: value})
         with pytest.raises(ValueError, match=message):
             row.rule(**{name: value})
     for value in WRONG_TYPES:
-        if not (name == "nesterov" and isinstance(value, bool | np.bool_)):
+        if not accepts(row, name, value):
             with pytest.raises(TypeError, match=f"^{row.name}: {name} must be "):
                 call(row, **{name: value})
 
 
 @every_rule
 def test_symbols_must_be_real_scalars(row):
-    for name, value in row.rule.hyperparameters.items():
-        if name in ("n_win", "nesterov"):
+    for name in row.rule.hyperparameters:
+        if not is_symbolic(name):
             continue
         with pytest.raises(ValueError, match=f"{name} must be a scalar, got the symbol rates"):
             call(row, **{name: pt.vector("rates")})
         with pytest.raises(TypeError, match=f"{name} must be a real scalar"):
             call(row, **{name: pt.zscalar()})
-        with pytest.raises(ValueError, match=f"{name} must be .*-1"):
-            call(row, **{name: pt.constant(-1.0)})
-        assert value is not None
+        with pytest.raises(ValueError, match=f"{name} must be .*nan"):
+            call(row, **{name: pt.constant(math.nan)})
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 - ``checked_params``: parameters as a list
 - ``checked_grads``: parameters and one fitting gradient each, from a loss or as given
+- ``checked_loss``: a loss, for a rule that cannot do with its gradients
 - ``fit``: gradients or next values in the types of their parameters
 - ``is_float_tensor``, ``kind_of``, ``label``: what a tensor must be, and how messages name things
 """
@@ -18,15 +19,20 @@ from pytensor.tensor.sharedvar import TensorSharedVariable
 from pytensor.tensor.type import TensorType
 from pytensor.tensor.variable import TensorVariable
 
+from updates.rows import table_of
+
 LossOrGrads = Variable | Iterable[Variable]
-Params = SharedVariable | Iterable[SharedVariable]
+Params = Variable | Iterable[Variable]
 
 # Iterables whose items cannot be paired with parameters by position.
 _NOT_A_LIST = (str, set, frozenset, Mapping)
 
 
-def checked_params(owner: str, params: Any) -> list[TensorSharedVariable]:
-    """Return the parameters as a list, or say which one cannot be updated and why."""
+def checked_params(owner: str, params: Any, *, rows: bool = False) -> list[Any]:
+    """Return the parameters as a list, or say which one cannot be updated and why.
+
+    With `rows`, ``W[index]`` may stand for a parameter as well.
+    """
     if isinstance(params, Variable):
         params = [params]
     if isinstance(params, set | frozenset) or not isinstance(params, Iterable):
@@ -40,7 +46,13 @@ def checked_params(owner: str, params: Any) -> list[TensorSharedVariable]:
         raise ValueError(f"{owner}: params is empty, give at least one shared variable")
     first_index: dict[Variable, int] = {}
     for index, param in enumerate(params):
-        if not isinstance(param, SharedVariable):
+        table = table_of(param) if isinstance(param, Variable) else None
+        if table is not None and not rows:
+            raise TypeError(
+                f"{owner}: params[{index}] is rows of {label(table, index)}, but {owner} needs "
+                "whole parameters; give the table itself, or a rule that works element by element"
+            )
+        if not isinstance(param, SharedVariable) and table is None:
             raise TypeError(
                 f"{owner}: params[{index}] must be a shared variable (made by pytensor.shared), "
                 f"got {param!r} of type {type(param).__name__}"
@@ -50,20 +62,22 @@ def checked_params(owner: str, params: Any) -> list[TensorSharedVariable]:
                 f"{owner}: {label(param, index)} must be a floating-point tensor, got type "
                 f"{param.type}; make it with dtype 'float32' or 'float64', or leave it out"
             )
-        if param in first_index:
+        variable = param if table is None else table
+        if variable in first_index:
             raise ValueError(
-                f"{owner}: {label(param, index)} is already params[{first_index[param]}]; "
+                f"{owner}: {label(variable, index)} is already params[{first_index[variable]}]; "
                 "a variable can have one next value only, list it once"
+                + ("" if table is None else ", with its indices joined by pt.concatenate")
             )
-        first_index[param] = index
+        first_index[variable] = index
     return params
 
 
 def checked_grads(
-    owner: str, loss_or_grads: Any, params: Any
-) -> tuple[list[TensorSharedVariable], list[TensorVariable]]:
+    owner: str, loss_or_grads: Any, params: Any, *, rows: bool = True
+) -> tuple[list[Any], list[TensorVariable]]:
     """Return parameters and gradients as two lists that fit each other, or say what does not."""
-    params = checked_params(owner, params)
+    params = checked_params(owner, params, rows=rows)
     if isinstance(loss_or_grads, Variable):
         grads = _differentiate(owner, loss_or_grads, params)
     elif isinstance(loss_or_grads, Iterable) and not isinstance(loss_or_grads, _NOT_A_LIST):
@@ -76,6 +90,23 @@ def checked_grads(
     if len(grads) != len(params):
         raise ValueError(f"{owner}: got {len(grads)} gradients for {len(params)} parameters")
     return params, fit(owner, "gradient", grads, params)
+
+
+def checked_loss(owner: str, loss: Any, why: str) -> TensorVariable:
+    """Return the loss itself, or say why gradients cannot take its place."""
+    if not isinstance(loss, Variable):
+        raise TypeError(
+            f"{owner}: needs the loss itself and not its gradients, because {why}; got {loss!r} of "
+            f"type {type(loss).__name__}"
+        )
+    if not is_float_tensor(loss):
+        raise TypeError(f"{owner}: the loss must be a floating-point scalar, got type {loss.type}")
+    if loss.type.ndim != 0:
+        raise ValueError(
+            f"{owner}: the loss must be a scalar, got ndim {loss.type.ndim}; reduce it first, for "
+            "example with loss.mean()"
+        )
+    return loss
 
 
 def fit(
@@ -103,20 +134,15 @@ def kind_of(something: Any) -> str:
 
 
 def label(param: Variable, index: int) -> str:
-    """Name a parameter in a message."""
+    """Name a parameter, or the table whose rows stand for one, in a message."""
+    param = table_of(param) or param
     return f"parameter '{param.name}' (params[{index}])" if param.name else f"params[{index}]"
 
 
 def _differentiate(
     owner: str, loss: Variable, params: list[TensorSharedVariable]
 ) -> list[TensorVariable]:
-    if not is_float_tensor(loss):
-        raise TypeError(f"{owner}: the loss must be a floating-point scalar, got type {loss.type}")
-    if loss.type.ndim != 0:
-        raise ValueError(
-            f"{owner}: the loss must be a scalar, got ndim {loss.type.ndim}; reduce it first, for "
-            "example with loss.mean()"
-        )
+    checked_loss(owner, loss, "")
     try:
         grads: Any = grad(loss, params, disconnected_inputs="ignore", return_disconnected="none")
     except (NullTypeGradError, NotImplementedError, TypeError, ValueError) as error:
@@ -141,9 +167,13 @@ def _fit(subject: str, symbol: Any, param: TensorSharedVariable) -> TensorVariab
         raise ValueError(
             f"{subject} has ndim {symbol.type.ndim}, the parameter has ndim {param.type.ndim}"
         )
-    shape = param.get_value(borrow=True).shape
+    is_rows = not isinstance(param, SharedVariable)
+    shape = param.type.shape if is_rows else param.get_value(borrow=True).shape
     known_shape = symbol.type.shape
-    if any(known not in (None, length) for known, length in zip(known_shape, shape, strict=True)):
+    if any(
+        None not in (known, length) and known != length
+        for known, length in zip(known_shape, shape, strict=True)
+    ):
         raise ValueError(f"{subject} has shape {known_shape}, the parameter has shape {shape}")
     symbol = pt.cast(symbol, param.type.dtype)
     if any(length == 1 for length in param.type.shape):

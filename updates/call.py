@@ -12,6 +12,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, ParamSpec
 
+import numpy as np
 import pytensor.tensor as pt
 from pytensor.compile.sharedvalue import SharedVariable
 from pytensor.graph.basic import Variable
@@ -22,13 +23,22 @@ from updates.arguments import (
     LossOrGrads,
     Params,
     checked_grads,
+    checked_loss,
     checked_params,
     fit,
     is_float_tensor,
     label,
 )
-from updates.hyperparameters import REQUIRED, as_scalar, check, evaluate, is_schedule
-from updates.state import is_state, step_counter, zeros_like
+from updates.hyperparameters import (
+    REQUIRED,
+    as_scalar,
+    check,
+    evaluate,
+    is_schedule,
+    is_symbolic,
+)
+from updates.rows import combined, table_of
+from updates.state import array, copy_of, full_like, generator, is_state, step_counter, zeros_like
 
 Updates = OrderedDict[SharedVariable, Variable]
 UpdatesLike = Mapping[SharedVariable, Variable] | Iterable[tuple[SharedVariable, Variable]]
@@ -64,28 +74,51 @@ class Call:
     ) -> None:
         self.updates = updates
         self._owner = owner
-        self._names = {param: param.name or f"param_{index}" for index, param in enumerate(params)}
-        self._symbols = symbols
-        values = {
-            name: evaluate(owner, name, value, self.step) if is_schedule(value) else value
+        self._generator: Any = None
+        self._symbols: dict[TensorVariable, TensorVariable] = {}
+        self._names: dict[TensorVariable, str] = {}
+        for index, (param, symbol) in enumerate(zip(params, symbols, strict=True)):
+            table = table_of(param)
+            if table is not None:
+                param, symbol = combined(param, symbol)
+            self._symbols[param] = symbol
+            self._names[param] = (table or param).name or f"param_{index}"
+        schedules = {
+            name: evaluate(owner, name, value, self.step)
             for name, value in hyperparameters.items()
+            if is_symbolic(name) and is_schedule(value)
         }
+        if schedules:
+            self.step.tag.updates_schedules = {
+                f"{owner}/{name}": pt.as_tensor_variable(value) for name, value in schedules.items()
+            }
         self._scalars = {
-            dtype: tuple(as_scalar(owner, name, value, dtype) for name, value in values.items())
-            for dtype in {param.type.dtype for param in params}
+            dtype: tuple(
+                as_scalar(owner, name, value, dtype)
+                if is_symbolic(name) and value is not None
+                else value
+                for name, value in {**hyperparameters, **schedules}.items()
+            )
+            for dtype in {param.type.dtype for param in self._symbols}
         }
 
-    def __iter__(
-        self,
-    ) -> Iterator[tuple[TensorSharedVariable, TensorVariable, tuple[TensorVariable, ...]]]:
-        for param, symbol in zip(self._names, self._symbols, strict=True):
+    def __iter__(self) -> Iterator[tuple[Any, TensorVariable, tuple[Any, ...]]]:
+        for param, symbol in self._symbols.items():
             yield param, symbol, self._scalars[param.type.dtype]
 
-    def __setitem__(self, variable: TensorSharedVariable, new_value: TensorVariable) -> None:
+    def __setitem__(self, variable: TensorVariable, new_value: TensorVariable) -> None:
         old, new = variable.type, new_value.type
         if (new.dtype, new.ndim) != (old.dtype, old.ndim):
             raise TypeError(f"{self._owner}: the next value of {variable} is {new}, not {old}")
-        self.updates[variable] = new_value
+        if isinstance(variable, SharedVariable):
+            self.updates[variable] = new_value
+        else:  # rows of a table
+            self.updates[variable.owner.inputs[0]] = pt.set_subtensor(variable, new_value)
+
+    @property
+    def grads(self) -> list[TensorVariable]:
+        """What there is for each parameter, for a rule that needs all of it at once."""
+        return list(self._symbols.values())
 
     @functools.cached_property
     def step(self) -> TensorSharedVariable:
@@ -100,10 +133,60 @@ class Call:
         return pt.cast(self.step + 1, "float64")
 
     def zeros_like(
-        self, param: TensorSharedVariable, slot: str, extra_axes: tuple[int, ...] = ()
+        self, param: TensorVariable, slot: str, extra_axes: tuple[int, ...] = ()
+    ) -> TensorVariable:
+        """Make state for a parameter, named ``<param name>/<rule>/<slot>``.
+
+        For rows of a table this is the same rows of state for the whole table.
+        """
+        return self._make(param, slot, functools.partial(zeros_like, extra_axes=extra_axes))
+
+    def full_like(self, param: TensorVariable, slot: str, value: float) -> TensorVariable:
+        """Make state like `zeros_like` that starts at one number."""
+        return self._make(param, slot, functools.partial(full_like, value=value))
+
+    def copy_of(self, param: TensorVariable, slot: str) -> TensorVariable:
+        """Make state like `zeros_like` that starts at the present value of the parameter."""
+        return self._make(param, slot, copy_of)
+
+    def zeros(
+        self, param: TensorVariable, slot: str, shape: tuple[int, ...] = ()
     ) -> TensorSharedVariable:
-        """Make state for a parameter, named ``<param name>/<rule>/<slot>``."""
-        return zeros_like(param, f"{self._names[param]}/{self._owner}/{slot}", extra_axes)
+        """Make state of another shape for a parameter, of its dtype."""
+        return array(np.zeros(shape, dtype=param.type.dtype), self._name(param, slot))
+
+    def scalar(self, slot: str, value: float = 0.0, dtype: str = "float64") -> TensorSharedVariable:
+        """Make a state scalar for the whole call, named ``<rule>/<slot>``."""
+        return array(np.asarray(value, dtype=dtype), f"{self._owner}/{slot}")
+
+    def average(
+        self, param: TensorVariable, slot: str, value: TensorVariable, decay: TensorVariable
+    ) -> TensorVariable:
+        """Keep an exponential moving average and return it: ``a' = decay*a + (1 - decay)*x``."""
+        old = self.zeros_like(param, slot)
+        new = decay * old + (1 - decay) * value
+        self[old] = new
+        return new
+
+    def unbiased(self, average: TensorVariable, decay: TensorVariable) -> TensorVariable:
+        """Correct an average for its start at zero: ``a / (1 - decay^t)``."""
+        return average / (1 - decay**self.time).astype(average.dtype)
+
+    def normal(self, param: TensorVariable, seed: int) -> TensorVariable:
+        """Draw standard normal noise of the dtype and shape of a parameter."""
+        if self._generator is None:
+            self._generator = self._drawn = generator(f"{self._owner}/generator", seed)
+        self._drawn, noise = pt.random.normal(size=param.shape, rng=self._drawn).owner.outputs
+        self.updates[self._generator] = self._drawn
+        return pt.cast(noise, param.type.dtype)
+
+    def _make(self, param: TensorVariable, slot: str, kind: Callable[..., Any]) -> TensorVariable:
+        table = table_of(param)
+        state = kind(param if table is None else table, self._name(param, slot))
+        return state if table is None else state[param.owner.inputs[1]]
+
+    def _name(self, param: TensorVariable, slot: str) -> str:
+        return f"{self._names[param]}/{self._owner}/{slot}"
 
 
 def rule_call(
@@ -111,21 +194,37 @@ def rule_call(
     loss_or_grads: LossOrGrads | None,
     params: Params | None,
     *hyperparameters: Any,
+    rows: bool = True,
+    needs_loss: str = "",
 ) -> Call:
     """Check the arguments of a rule and start building its dictionary.
 
-    The hyperparameters come in the order of the rule's signature, after the first two arguments.
+    Parameters
+    ----------
+    rule : function
+        The rule itself; its signature gives the names.
+    loss_or_grads, params
+        What the user gave.
+    *hyperparameters
+        In the order of the rule's signature, after the first two arguments.
+    rows : bool, optional
+        Whether ``W[index]`` may stand for a parameter. It may where the formula works element
+        by element, and not where it looks at a tensor as a whole.
+    needs_loss : str, optional
+        Why the rule cannot do with gradients, if it cannot.
     """
     owner = rule.__name__
+    first, second, *names = inspect.signature(rule).parameters
     if loss_or_grads is None or params is None:
-        missing = "loss_or_grads" if loss_or_grads is None else "params"
+        missing = first if loss_or_grads is None else second
         raise ValueError(
-            f"{owner}: {missing} is missing; give both loss_or_grads and params, or neither (and "
+            f"{owner}: {missing} is missing; give both {first} and {second}, or neither (and "
             "hyperparameters by name) to call the rule later"
         )
-    names = list(inspect.signature(rule).parameters)[2:]
-    params, grads = checked_grads(owner, loss_or_grads, params)
-    values = dict(zip(names, hyperparameters, strict=False))
+    if needs_loss:
+        checked_loss(owner, loss_or_grads, needs_loss)
+    params, grads = checked_grads(owner, loss_or_grads, params, rows=rows)
+    values = dict(zip(names, hyperparameters, strict=True))
     return Call(owner, params, grads, OrderedDict(), values)
 
 
@@ -164,7 +263,7 @@ def rule(formula: Callable[P, Updates]) -> Callable[P, Any]:
             raise TypeError(f"{name}: {error}; its signature is {name}{signature}") from None
         bound.apply_defaults()
         hyperparameters = dict(bound.arguments)
-        loss_or_grads, params = (hyperparameters.pop(x) for x in ("loss_or_grads", "params"))
+        loss_or_grads, params = (hyperparameters.pop(name) for name in list(bound.arguments)[:2])
         deferred = loss_or_grads is None and params is None
         for argument, value in hyperparameters.items():
             if not (deferred and value is REQUIRED):
@@ -183,11 +282,11 @@ class Deferred:
     Examples
     --------
     >>> import updates
-    >>> rule = updates.momentum(momentum=0.5)
+    >>> rule = updates.rmsprop(rho=0.5)
     >>> rule
-    momentum(momentum=0.5)
+    rmsprop(learning_rate=1.0, rho=0.5, epsilon=1e-06, max_scaling=None)
     >>> rule(learning_rate=0.1)
-    momentum(learning_rate=0.1, momentum=0.5)
+    rmsprop(learning_rate=0.1, rho=0.5, epsilon=1e-06, max_scaling=None)
     """
 
     def __init__(self, rule: Callable[..., Any], hyperparameters: dict[str, Any]) -> None:

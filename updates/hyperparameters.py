@@ -1,6 +1,8 @@
 """Hyperparameters: what each name means, which values it admits, how it enters a formula.
 
-- ``RANGES``, ``COUNTS``, ``FLAGS``: what each hyperparameter of the library may be, by name
+- ``RANGES``, ``COUNTS``, ``FLAGS``, ``SEEDS``, ``STARTS``, ``RULES``, ``OPTIONAL``: what each
+  hyperparameter of the library may be, by name, or by ``<rule>.<name>`` where a rule differs
+- ``is_symbolic``: tell those that enter a formula from those that shape the graph
 - ``check``: refuse a bad value with a message that names it
 - ``evaluate``: turn a schedule into a symbolic scalar
 - ``as_scalar``: cast a checked value to the dtype of a parameter
@@ -28,22 +30,78 @@ class Range(NamedTuple):
     admits: Callable[[float], bool]
 
 
+_FINITE = Range("a finite number", math.isfinite)
 _NOT_NEGATIVE = Range("a finite number >= 0", lambda x: 0 <= x < math.inf)
 _POSITIVE = Range("a finite number > 0", lambda x: 0 < x < math.inf)
 _FRACTION = Range("in [0, 1)", lambda x: 0 <= x < 1)
+_SHARE = Range("in [0, 1]", lambda x: 0 <= x <= 1)
+_AT_LEAST_ONE = Range("a finite number >= 1", lambda x: 1 <= x < math.inf)
 
 RANGES = {
+    # rules
     "learning_rate": _NOT_NEGATIVE,
     "epsilon": _NOT_NEGATIVE,
-    "max_norm": _NOT_NEGATIVE,
+    "epsilon_root": _NOT_NEGATIVE,
+    "epsilon_outside": _NOT_NEGATIVE,
+    "initial_accumulator": _NOT_NEGATIVE,
     "momentum": _FRACTION,
+    "momentum_decay": _NOT_NEGATIVE,
     "rho": _FRACTION,
+    "sam.rho": _NOT_NEGATIVE,
     "beta1": _FRACTION,
     "beta2": _FRACTION,
+    "beta3": _FRACTION,
+    "alpha": _NOT_NEGATIVE,
+    "beta": _NOT_NEGATIVE,
+    "gamma": _NOT_NEGATIVE,
+    "eta": _NOT_NEGATIVE,
+    "decay": _NOT_NEGATIVE,
+    "power": _NOT_NEGATIVE,
+    "start": _NOT_NEGATIVE,
     "halflife": _POSITIVE,
+    "max_scaling": _POSITIVE,
+    "weight_decay": _NOT_NEGATIVE,
+    "threshold": _POSITIVE,
+    "clip_threshold": _POSITIVE,
+    "clipping_threshold": _POSITIVE,
+    "trust_coefficient": _POSITIVE,
+    "decay_rate": _NOT_NEGATIVE,
+    "min_norm": _NOT_NEGATIVE,
+    "max_learning_rate": _NOT_NEGATIVE,
+    "f_min": _FINITE,
+    "eta_minus": _SHARE,
+    "eta_plus": _AT_LEAST_ONE,
+    "min_step": _NOT_NEGATIVE,
+    "max_step": _POSITIVE,
+    "adam_learning_rate": _NOT_NEGATIVE,
+    "adam_beta1": _FRACTION,
+    "adam_beta2": _FRACTION,
+    "initial_distance": _POSITIVE,
+    "initial_step": _POSITIVE,
+    "distance_coefficient": _POSITIVE,
+    "weight_lr_power": _NOT_NEGATIVE,
+    # gradient and update transforms
+    "max_norm": _NOT_NEGATIVE,
 }
-COUNTS = {"n_win"}
-FLAGS = {"nesterov"}
+COUNTS = {"n_win", "min_dim_size_to_factor", "ns_steps", "update_interval", "every"}
+FLAGS = {
+    "nesterov",
+    "rate_in_velocity",
+    "safeguard_warmup",
+    "multiply_by_parameter_scale",
+}
+SEEDS = {"seed"}
+STARTS = {"initial_accumulator", "initial_distance"}  # where state starts
+RULES = {"rule"}
+# Hyperparameters that may be None, which leaves out what they control.
+OPTIONAL = {
+    "adam_learning_rate",
+    "beta3",
+    "initial_distance",
+    "max_scaling",
+    "momentum_decay",
+    "adafactor.momentum",
+}
 
 
 class _Required:
@@ -67,7 +125,7 @@ def check(owner: str, name: str, value: Any, *, schedules: bool = True) -> None:
     owner : str
         The rule or transform that is being called, for the message.
     name : str
-        The argument: a key of `RANGES`, or in `COUNTS` or `FLAGS`.
+        The argument, as the tables above name it.
     value : object
         What the user gave.
     schedules : bool, optional
@@ -82,13 +140,29 @@ def check(owner: str, name: str, value: Any, *, schedules: bool = True) -> None:
         If it is a symbol with axes, or a number that is not in the range of its name.
     """
     if value is REQUIRED:
-        raise TypeError(f"{owner}: {name} is required, for example {name}=0.01")
-    if name in FLAGS:
+        example = "rule=updates.sgd(learning_rate=0.01)" if name in RULES else f"{name}=0.01"
+        raise TypeError(f"{owner}: {name} is required, for example {example}")
+    if value is None and {name, f"{owner}.{name}"} & OPTIONAL:
+        return
+    if name in RULES:
+        if not callable(value) or isinstance(value, Variable):
+            expected = "a rule that waits for its loss, such as updates.sgd(learning_rate=0.01)"
+            raise _wrong_type(owner, name, expected, value)
+    elif name in SEEDS:
+        if not isinstance(value, Integral) or isinstance(value, bool):
+            raise _wrong_type(owner, name, "an integer", value)
+        if value < 0:
+            raise ValueError(f"{owner}: {name} must be >= 0, got {value}")
+    elif name in STARTS:
+        if not isinstance(value, Real) or isinstance(value, bool):
+            raise _wrong_type(owner, name, "a number (state starts there)", value)
+        _check_range(owner, name, value)
+    elif name in FLAGS:
         if not isinstance(value, bool | np.bool_):
             raise _wrong_type(owner, name, "True or False", value)
     elif name in COUNTS:
         if not isinstance(value, Integral) or isinstance(value, bool):
-            raise _wrong_type(owner, name, "an integer (it sets the shape of state)", value)
+            raise _wrong_type(owner, name, "an integer (it shapes the graph)", value)
         if value <= 0:
             raise ValueError(f"{owner}: {name} must be > 0, got {value}")
     elif isinstance(value, Variable):
@@ -105,6 +179,11 @@ def check(owner: str, name: str, value: Any, *, schedules: bool = True) -> None:
             "step -> scalar)",
             value,
         )
+
+
+def is_symbolic(name: str) -> bool:
+    """Tell whether a hyperparameter enters formulas as a scalar, or else shapes the graph."""
+    return name not in FLAGS | COUNTS | SEEDS | STARTS | RULES
 
 
 def is_schedule(value: Any) -> bool:
@@ -181,5 +260,6 @@ def _check_range(owner: str, name: str, value: Any, remark: str = "") -> None:
         number = float(value)
     except OverflowError:  # an int beyond all floats
         number = math.inf
-    if not RANGES[name].admits(number):
-        raise ValueError(f"{owner}: {name} must be {RANGES[name].words}, got {value}{remark}")
+    range_ = RANGES.get(f"{owner}.{name}") or RANGES[name]
+    if not range_.admits(number):
+        raise ValueError(f"{owner}: {name} must be {range_.words}, got {value}{remark}")

@@ -1,7 +1,10 @@
 """State: how the variables that a rule keeps between calls are made, named and found.
 
 - ``zeros_like(param, name)``: state of a parameter's dtype and shape, starting at zero
+- ``full_like``, ``copy_of``: the same, starting at a number or at the parameter's value
+- ``array(value, name)``: state of any other shape or dtype
 - ``step_counter(name)``: a counter of calls
+- ``generator(name, seed)``: a random generator
 - ``is_state(variable)``: tell a rule's state from a parameter
 
 A state variable is an ordinary shared variable whose name reads
@@ -11,6 +14,7 @@ is state.
 
 import numpy as np
 import pytensor
+from pytensor.compile.sharedvalue import SharedVariable
 from pytensor.graph.basic import Variable
 from pytensor.tensor.sharedvar import TensorSharedVariable
 
@@ -37,9 +41,32 @@ def zeros_like(
     )
 
 
+def full_like(param: TensorSharedVariable, name: str, value: float) -> TensorSharedVariable:
+    """Make a state variable like `zeros_like` that starts at one number."""
+    full = np.full(param.get_value(borrow=True).shape, value, dtype=param.type.dtype)
+    return _state(full, name, static_shape=param.type.shape)
+
+
+def copy_of(param: TensorSharedVariable, name: str) -> TensorSharedVariable:
+    """Make a state variable that starts at the value that a parameter has now."""
+    return _state(np.array(param.get_value(borrow=True)), name, static_shape=param.type.shape)
+
+
+def array(value: np.ndarray, name: str) -> TensorSharedVariable:
+    """Make a state variable that starts at a value of its own, which fixes its shape."""
+    return _state(value, name, static_shape=value.shape)
+
+
+def generator(name: str, seed: int) -> SharedVariable:
+    """Make a state variable that holds a NumPy random generator."""
+    variable = pytensor.shared(np.random.default_rng(seed), name=name, borrow=True)
+    variable.tag.updates_state = True
+    return variable
+
+
 def step_counter(name: str) -> TensorSharedVariable:
     """Make an int64 state variable that counts the calls of the compiled function."""
-    return _state(np.zeros((), dtype="int64"), name, static_shape=())
+    return array(np.zeros((), dtype="int64"), name)
 
 
 def is_state(variable: Variable) -> bool:

@@ -18,11 +18,13 @@ def adagrad(
     params: Params | None = None,
     learning_rate: Hyperparameter = 1.0,
     epsilon: Hyperparameter = 1e-6,
+    initial_accumulator: Hyperparameter = 0.0,
+    epsilon_outside: Hyperparameter = 0.0,
 ) -> Updates:
     """AdaGrad: steps shrink by the root of the sum of all squared gradients.
 
     - ``a' = a + g^2``
-    - ``p' = p - lr*g / sqrt(a' + eps)``
+    - ``p' = p - lr*g / (sqrt(a' + eps) + eps_outside)``
 
     Parameters
     ----------
@@ -30,11 +32,16 @@ def adagrad(
         A loss to differentiate, or one gradient a parameter. Without it and `params` the call
         is deferred.
     params : shared variable, or list of shared variables
-        Floating-point parameters of any shapes and dtypes.
+        Floating-point parameters of any shapes and dtypes. ``W[index]`` stands for rows of a
+        table ``W``; its other rows and their state rest.
     learning_rate : float, symbolic scalar, shared variable or schedule, optional
         Factor of the step, finite and >= 0.
     epsilon : float, symbolic scalar, shared variable or schedule, optional
         Keeps the division away from zero, finite and >= 0.
+    initial_accumulator : float, optional
+        Where the sum starts, finite and >= 0.
+    epsilon_outside : float, symbolic scalar, shared variable or schedule, optional
+        The same outside the root, finite and >= 0.
 
     Returns
     -------
@@ -56,7 +63,8 @@ def adagrad(
     References
     ----------
     Duchi, Hazan, Singer (2011), "Adaptive Subgradient Methods for Online Learning and
-    Stochastic Optimization", JMLR 12; epsilon under the root as in Lasagne.
+    Stochastic Optimization", JMLR 12; epsilon under the root as in Lasagne. PyTorch's and blocks'
+    rule is ``epsilon=0, epsilon_outside=1e-10``, optax's ``epsilon=1e-7, initial_accumulator=0.1``.
 
     Examples
     --------
@@ -68,12 +76,21 @@ def adagrad(
     >>> round(float(w.get_value()), 6)
     0.9
     """
-    call = rule_call(adagrad, loss_or_grads, params, learning_rate, epsilon)
-    for param, grad, (learning_rate, epsilon) in call:
-        sum_of_squares = call.zeros_like(param, "sum_of_squares")
+    call = rule_call(
+        adagrad,
+        loss_or_grads,
+        params,
+        learning_rate,
+        epsilon,
+        initial_accumulator,
+        epsilon_outside,
+    )
+    for param, grad, (learning_rate, epsilon, start, epsilon_outside) in call:
+        sum_of_squares = call.full_like(param, "sum_of_squares", start)
         sum_of_squares_new = sum_of_squares + grad**2
+        size = pt.sqrt(sum_of_squares_new + epsilon) + epsilon_outside
         call[sum_of_squares] = sum_of_squares_new
-        call[param] = param - learning_rate * grad / pt.sqrt(sum_of_squares_new + epsilon)
+        call[param] = param - learning_rate * grad / size
     return call.updates
 
 
@@ -98,7 +115,8 @@ def adagrad_window(
         A loss to differentiate, or one gradient a parameter. Without it and `params` the call
         is deferred.
     params : shared variable, or list of shared variables
-        Floating-point parameters of any shapes and dtypes.
+        Floating-point parameters of any shapes and dtypes. ``W[index]`` stands for rows of a
+        table ``W``; its other rows and their state rest.
     learning_rate : float, symbolic scalar, shared variable or schedule, optional
         Factor of the step, finite and >= 0.
     epsilon : float, symbolic scalar, shared variable or schedule, optional
@@ -137,8 +155,8 @@ def adagrad_window(
     >>> round(float(w.get_value()), 6)
     0.901227
     """
-    call = rule_call(adagrad_window, loss_or_grads, params, learning_rate, epsilon)
-    for param, grad, (learning_rate, epsilon) in call:
+    call = rule_call(adagrad_window, loss_or_grads, params, learning_rate, epsilon, n_win)
+    for param, grad, (learning_rate, epsilon, n_win) in call:
         squares = call.zeros_like(param, "squares", extra_axes=(n_win,))
         squares_new = pt.set_subtensor(squares[..., call.step % n_win], grad**2)
         call[squares] = squares_new
@@ -167,7 +185,8 @@ def adadelta(
         A loss to differentiate, or one gradient a parameter. Without it and `params` the call
         is deferred.
     params : shared variable, or list of shared variables
-        Floating-point parameters of any shapes and dtypes.
+        Floating-point parameters of any shapes and dtypes. ``W[index]`` stands for rows of a
+        table ``W``; its other rows and their state rest.
     learning_rate : float, symbolic scalar, shared variable or schedule, optional
         Factor of the step, finite and >= 0. The paper has none, so 1 is its rule.
     rho : float, symbolic scalar, shared variable or schedule, optional

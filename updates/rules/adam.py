@@ -9,7 +9,6 @@ float64, so that float32 parameters take full-precision steps from the first cal
 """
 
 import pytensor.tensor as pt
-from pytensor.tensor.sharedvar import TensorSharedVariable
 from pytensor.tensor.variable import TensorVariable
 
 from updates.arguments import LossOrGrads, Params
@@ -39,7 +38,8 @@ def adam(
         A loss to differentiate, or one gradient a parameter. Without it and `params` the call
         is deferred.
     params : shared variable, or list of shared variables
-        Floating-point parameters of any shapes and dtypes.
+        Floating-point parameters of any shapes and dtypes. ``W[index]`` stands for rows of a
+        table ``W``; its other rows and their state rest.
     learning_rate : float, symbolic scalar, shared variable or schedule, optional
         Factor of the step, finite and >= 0.
     beta1 : float, symbolic scalar, shared variable or schedule, optional
@@ -84,8 +84,9 @@ def adam(
     """
     call = rule_call(adam, loss_or_grads, params, learning_rate, beta1, beta2, epsilon)
     for param, grad, (learning_rate, beta1, beta2, epsilon) in call:
-        first_moment, second_moment = _new_moments(call, param, grad, beta1, beta2)
-        rate = _corrected_rate(call, learning_rate, beta1, beta2).astype(param.dtype)
+        first_moment = call.average(param, "first_moment", grad, beta1)
+        second_moment = call.average(param, "second_moment", grad**2, beta2)
+        rate = _corrected_rate(call, learning_rate, beta1, beta2)
         call[param] = param - rate * first_moment / (pt.sqrt(second_moment) + epsilon)
     return call.updates
 
@@ -111,7 +112,8 @@ def adamax(
         A loss to differentiate, or one gradient a parameter. Without it and `params` the call
         is deferred.
     params : shared variable, or list of shared variables
-        Floating-point parameters of any shapes and dtypes.
+        Floating-point parameters of any shapes and dtypes. ``W[index]`` stands for rows of a
+        table ``W``; its other rows and their state rest.
     learning_rate : float, symbolic scalar, shared variable or schedule, optional
         Factor of the step, finite and >= 0.
     beta1 : float, symbolic scalar, shared variable or schedule, optional
@@ -154,13 +156,11 @@ def adamax(
     """
     call = rule_call(adamax, loss_or_grads, params, learning_rate, beta1, beta2, epsilon)
     for param, grad, (learning_rate, beta1, beta2, epsilon) in call:
-        first_moment = call.zeros_like(param, "first_moment")
+        first_moment = call.average(param, "first_moment", grad, beta1)
         infinity_norm = call.zeros_like(param, "infinity_norm")
-        first_moment_new = beta1 * first_moment + (1 - beta1) * grad
         infinity_norm_new = pt.maximum(beta2 * infinity_norm, abs(grad))
         rate = learning_rate / (1 - beta1**call.time)
-        step = rate.astype(param.dtype) * first_moment_new / (infinity_norm_new + epsilon)
-        call[first_moment] = first_moment_new
+        step = rate.astype(param.dtype) * first_moment / (infinity_norm_new + epsilon)
         call[infinity_norm] = infinity_norm_new
         call[param] = param - step
     return call.updates
@@ -189,7 +189,8 @@ def amsgrad(
         A loss to differentiate, or one gradient a parameter. Without it and `params` the call
         is deferred.
     params : shared variable, or list of shared variables
-        Floating-point parameters of any shapes and dtypes.
+        Floating-point parameters of any shapes and dtypes. ``W[index]`` stands for rows of a
+        table ``W``; its other rows and their state rest.
     learning_rate : float, symbolic scalar, shared variable or schedule, optional
         Factor of the step, finite and >= 0.
     beta1 : float, symbolic scalar, shared variable or schedule, optional
@@ -233,34 +234,19 @@ def amsgrad(
     """
     call = rule_call(amsgrad, loss_or_grads, params, learning_rate, beta1, beta2, epsilon)
     for param, grad, (learning_rate, beta1, beta2, epsilon) in call:
-        first_moment, second_moment = _new_moments(call, param, grad, beta1, beta2)
+        first_moment = call.average(param, "first_moment", grad, beta1)
+        second_moment = call.average(param, "second_moment", grad**2, beta2)
         max_second_moment = call.zeros_like(param, "max_second_moment")
         max_second_moment_new = pt.maximum(max_second_moment, second_moment)
-        rate = _corrected_rate(call, learning_rate, beta1, beta2).astype(param.dtype)
+        rate = _corrected_rate(call, learning_rate, beta1, beta2)
         call[max_second_moment] = max_second_moment_new
         call[param] = param - rate * first_moment / (pt.sqrt(max_second_moment_new) + epsilon)
     return call.updates
-
-
-def _new_moments(
-    call: Call,
-    param: TensorSharedVariable,
-    grad: TensorVariable,
-    beta1: TensorVariable,
-    beta2: TensorVariable,
-) -> tuple[TensorVariable, TensorVariable]:
-    """Update the means of the gradient and of its square, and return the new ones."""
-    first_moment = call.zeros_like(param, "first_moment")
-    second_moment = call.zeros_like(param, "second_moment")
-    first_moment_new = beta1 * first_moment + (1 - beta1) * grad
-    second_moment_new = beta2 * second_moment + (1 - beta2) * grad**2
-    call[first_moment] = first_moment_new
-    call[second_moment] = second_moment_new
-    return first_moment_new, second_moment_new
 
 
 def _corrected_rate(
     call: Call, learning_rate: TensorVariable, beta1: TensorVariable, beta2: TensorVariable
 ) -> TensorVariable:
     """Correct the learning rate for moments that started at zero, in float64."""
-    return learning_rate * pt.sqrt(1 - beta2**call.time) / (1 - beta1**call.time)
+    rate = learning_rate * pt.sqrt(1 - beta2**call.time) / (1 - beta1**call.time)
+    return rate.astype(learning_rate.dtype)

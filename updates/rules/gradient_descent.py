@@ -27,7 +27,8 @@ def sgd(
         A loss to differentiate, or one gradient a parameter. Without it and `params` the call
         is deferred.
     params : shared variable, or list of shared variables
-        Floating-point parameters of any shapes and dtypes.
+        Floating-point parameters of any shapes and dtypes. ``W[index]`` stands for rows of a
+        table ``W``; its other rows and their state rest.
     learning_rate : float, symbolic scalar, shared variable or schedule
         Factor of the step, finite and >= 0.
 
@@ -74,6 +75,7 @@ def momentum(
     params: Params | None = None,
     learning_rate: Hyperparameter = REQUIRED,
     momentum: Hyperparameter = 0.9,
+    rate_in_velocity: bool = True,
 ) -> Updates:
     """Gradient descent with momentum.
 
@@ -91,11 +93,16 @@ def momentum(
         A loss to differentiate, or one gradient a parameter. Without it and `params` the call
         is deferred.
     params : shared variable, or list of shared variables
-        Floating-point parameters of any shapes and dtypes.
+        Floating-point parameters of any shapes and dtypes. ``W[index]`` stands for rows of a
+        table ``W``; its other rows and their state rest.
     learning_rate : float, symbolic scalar, shared variable or schedule
         Factor of the step, finite and >= 0.
     momentum : float, symbolic scalar, shared variable or schedule, optional
         How much of the velocity is kept, in [0, 1).
+    rate_in_velocity : bool, optional
+        Whether the velocity adds up steps, or gradients that the present learning rate multiplies,
+        as in PyTorch and optax: ``v' = mu*v + g; p' = p - lr*v'``. The two differ only while the
+        learning rate changes.
 
     Returns
     -------
@@ -132,12 +139,19 @@ def momentum(
     0.46
     """
     # The alias names this function here: the argument hides its own name.
-    call = rule_call(momentum_updates, loss_or_grads, params, learning_rate, momentum)
-    for param, grad, (learning_rate, momentum) in call:
+    call = rule_call(
+        momentum_updates, loss_or_grads, params, learning_rate, momentum, rate_in_velocity
+    )
+    for param, grad, (learning_rate, momentum, rate_in_velocity) in call:
         velocity = call.zeros_like(param, "velocity")
-        velocity_new = momentum * velocity - learning_rate * grad
+        if rate_in_velocity:
+            velocity_new = momentum * velocity - learning_rate * grad
+            step = velocity_new
+        else:
+            velocity_new = momentum * velocity + grad
+            step = -learning_rate * velocity_new
         call[velocity] = velocity_new
-        call[param] = param + velocity_new
+        call[param] = param + step
     return call.updates
 
 
@@ -165,7 +179,8 @@ def gradient_updates_momentum(
         A loss to differentiate, or one gradient a parameter. Without it and `params` the call
         is deferred.
     params : shared variable, or list of shared variables
-        Floating-point parameters of any shapes and dtypes.
+        Floating-point parameters of any shapes and dtypes. ``W[index]`` stands for rows of a
+        table ``W``; its other rows and their state rest.
     learning_rate : float, symbolic scalar, shared variable or schedule
         Factor of the step, finite and >= 0.
     momentum : float, symbolic scalar, shared variable or schedule
@@ -217,6 +232,7 @@ def nesterov_momentum(
     params: Params | None = None,
     learning_rate: Hyperparameter = REQUIRED,
     momentum: Hyperparameter = 0.9,
+    rate_in_velocity: bool = True,
 ) -> Updates:
     """Gradient descent with Nesterov's momentum.
 
@@ -232,11 +248,16 @@ def nesterov_momentum(
         A loss to differentiate, or one gradient a parameter. Without it and `params` the call
         is deferred.
     params : shared variable, or list of shared variables
-        Floating-point parameters of any shapes and dtypes.
+        Floating-point parameters of any shapes and dtypes. ``W[index]`` stands for rows of a
+        table ``W``; its other rows and their state rest.
     learning_rate : float, symbolic scalar, shared variable or schedule
         Factor of the step, finite and >= 0.
     momentum : float, symbolic scalar, shared variable or schedule, optional
         How much of the velocity is kept, in [0, 1).
+    rate_in_velocity : bool, optional
+        Whether the velocity adds up steps, or gradients that the present learning rate multiplies,
+        as in PyTorch and optax: ``v' = mu*v + g; p' = p - lr*(mu*v' + g)``. The two differ only while the
+        learning rate changes.
 
     Returns
     -------
@@ -272,10 +293,17 @@ def nesterov_momentum(
     >>> round(float(w.get_value()), 6)
     0.62
     """
-    call = rule_call(nesterov_momentum, loss_or_grads, params, learning_rate, momentum)
-    for param, grad, (learning_rate, momentum) in call:
+    call = rule_call(
+        nesterov_momentum, loss_or_grads, params, learning_rate, momentum, rate_in_velocity
+    )
+    for param, grad, (learning_rate, momentum, rate_in_velocity) in call:
         velocity = call.zeros_like(param, "velocity")
-        velocity_new = momentum * velocity - learning_rate * grad
+        if rate_in_velocity:
+            velocity_new = momentum * velocity - learning_rate * grad
+            step = momentum * velocity_new - learning_rate * grad
+        else:
+            velocity_new = momentum * velocity + grad
+            step = -learning_rate * (momentum * velocity_new + grad)
         call[velocity] = velocity_new
-        call[param] = param + momentum * velocity_new - learning_rate * grad
+        call[param] = param + step
     return call.updates

@@ -23,11 +23,14 @@ def rmsprop(
     learning_rate: Hyperparameter = 1.0,
     rho: Hyperparameter = 0.9,
     epsilon: Hyperparameter = 1e-6,
+    max_scaling: Hyperparameter | None = None,
 ) -> Updates:
     """RMSProp: steps divided by the root of the mean square of recent gradients.
 
     - ``a' = rho*a + (1 - rho)*g^2``
     - ``p' = p - lr*g / sqrt(a' + eps)``
+
+    With `max_scaling` the divisor is ``max(sqrt(a' + eps), 1 / max_scaling)``.
 
     Parameters
     ----------
@@ -35,7 +38,8 @@ def rmsprop(
         A loss to differentiate, or one gradient a parameter. Without it and `params` the call
         is deferred.
     params : shared variable, or list of shared variables
-        Floating-point parameters of any shapes and dtypes.
+        Floating-point parameters of any shapes and dtypes. ``W[index]`` stands for rows of a
+        table ``W``; its other rows and their state rest.
     learning_rate : float, symbolic scalar, shared variable or schedule, optional
         Factor of the step, finite and >= 0. About the length of the
         step of every element: 1 is Lasagne's default, 0.001 the usual choice.
@@ -43,6 +47,8 @@ def rmsprop(
         Decay of the moving averages, in [0, 1).
     epsilon : float, symbolic scalar, shared variable or schedule, optional
         Keeps the division away from zero, finite and >= 0.
+    max_scaling : float, symbolic scalar, shared variable or schedule, optional
+        By how much a small gradient is scaled up at most, > 0.
 
     Returns
     -------
@@ -65,7 +71,7 @@ def rmsprop(
     References
     ----------
     Tieleman, Hinton (2012), "Lecture 6.5: rmsprop", COURSERA: Neural Networks for Machine
-    Learning; epsilon under the root as in Lasagne.
+    Learning; epsilon under the root as in Lasagne. Blocks' rule is ``epsilon=0, max_scaling=1e5``.
 
     Examples
     --------
@@ -77,12 +83,12 @@ def rmsprop(
     >>> round(float(w.get_value()), 6)
     0.968377
     """
-    call = rule_call(rmsprop, loss_or_grads, params, learning_rate, rho, epsilon)
-    for param, grad, (learning_rate, rho, epsilon) in call:
-        mean_square = call.zeros_like(param, "mean_square")
-        mean_square_new = rho * mean_square + (1 - rho) * grad**2
-        call[mean_square] = mean_square_new
-        call[param] = param - learning_rate * grad / pt.sqrt(mean_square_new + epsilon)
+    call = rule_call(rmsprop, loss_or_grads, params, learning_rate, rho, epsilon, max_scaling)
+    for param, grad, (learning_rate, rho, epsilon, max_scaling) in call:
+        size = pt.sqrt(call.average(param, "mean_square", grad**2, rho) + epsilon)
+        if max_scaling is not None:
+            size = pt.maximum(size, 1 / max_scaling)
+        call[param] = param - learning_rate * grad / size
     return call.updates
 
 
@@ -108,7 +114,8 @@ def deepmind_rmsprop(
         A loss to differentiate, or one gradient a parameter. Without it and `params` the call
         is deferred.
     params : shared variable, or list of shared variables
-        Floating-point parameters of any shapes and dtypes.
+        Floating-point parameters of any shapes and dtypes. ``W[index]`` stands for rows of a
+        table ``W``; its other rows and their state rest.
     learning_rate : float, symbolic scalar, shared variable or schedule, optional
         Factor of the step, finite and >= 0.
     rho : float, symbolic scalar, shared variable or schedule, optional
@@ -180,7 +187,8 @@ def graves_rmsprop(
         A loss to differentiate, or one gradient a parameter. Without it and `params` the call
         is deferred.
     params : shared variable, or list of shared variables
-        Floating-point parameters of any shapes and dtypes.
+        Floating-point parameters of any shapes and dtypes. ``W[index]`` stands for rows of a
+        table ``W``; its other rows and their state rest.
     learning_rate : float, symbolic scalar, shared variable or schedule, optional
         Factor of the step, finite and >= 0.
     halflife : float, symbolic scalar, shared variable or schedule, optional
@@ -226,10 +234,10 @@ def graves_rmsprop(
     0.95336
     """
     call = rule_call(
-        graves_rmsprop, loss_or_grads, params, learning_rate, halflife, epsilon, momentum
+        graves_rmsprop, loss_or_grads, params, learning_rate, halflife, epsilon, momentum, nesterov
     )
     has_momentum = not (isinstance(momentum, Real) and momentum == 0)
-    for param, grad, (learning_rate, halflife, epsilon, momentum) in call:
+    for param, grad, (learning_rate, halflife, epsilon, momentum, nesterov) in call:
         rho = 2 ** (-1 / halflife)
         variance_new = _centred(call, param, grad, rho)
         step = -learning_rate * grad / pt.sqrt(variance_new + epsilon)
@@ -247,10 +255,6 @@ def _centred(
     call: Call, param: TensorSharedVariable, grad: TensorVariable, rho: TensorVariable
 ) -> TensorVariable:
     """Update the means of the gradient and of its square, and return the new variance."""
-    mean = call.zeros_like(param, "mean")
-    mean_square = call.zeros_like(param, "mean_square")
-    mean_new = rho * mean + (1 - rho) * grad
-    mean_square_new = rho * mean_square + (1 - rho) * grad**2
-    call[mean] = mean_new
-    call[mean_square] = mean_square_new
-    return pt.maximum(mean_square_new - mean_new**2, 0)
+    mean = call.average(param, "mean", grad, rho)
+    mean_square = call.average(param, "mean_square", grad**2, rho)
+    return pt.maximum(mean_square - mean**2, 0)
