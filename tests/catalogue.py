@@ -1,6 +1,7 @@
 """The table that the tests run over: every rule and every composition, one row each.
 
 A new rule needs one row here. ``slots`` are the state variables that it keeps for each parameter,
+or a function of it that gives them,
 ``scalars`` those that it keeps once a call, ``counts`` says whether it keeps a step counter.
 ``whole`` rules look at each tensor, or all of them, as a whole: ``W[index]`` is refused, and state
 need not have the parameter's shape.
@@ -13,6 +14,7 @@ import numpy as np
 import pytensor
 import pytensor.tensor as pt
 import pytest
+from pytensor.tensor.sharedvar import TensorSharedVariable
 
 import updates
 from updates.hyperparameters import is_symbolic
@@ -21,10 +23,14 @@ from updates.hyperparameters import is_symbolic
 class Row(NamedTuple):
     name: str
     rule: Callable[..., Any]
-    slots: tuple[str, ...]
+    slots: tuple[str, ...] | Callable[[Any], tuple[str, ...]]
     counts: bool = False
     scalars: tuple[str, ...] = ()
     whole: bool = False
+
+    def slots_of(self, param: Any) -> tuple[str, ...]:
+        """Give the slots of one parameter."""
+        return self.slots(param) if callable(self.slots) else self.slots
 
     def bind(self, convert: Callable[[str, float], Any]) -> dict[str, Any]:
         """Convert each number that may be a symbol as well."""
@@ -37,6 +43,7 @@ class Row(NamedTuple):
         return self.name
 
 
+MOMENTS = ("first_moment", "second_moment")
 RULES = [
     Row("sgd", updates.sgd(learning_rate=0.1), ()),
     Row("momentum", updates.momentum(learning_rate=0.05, momentum=0.9), ("velocity",)),
@@ -91,6 +98,148 @@ RULES = [
         ("first_moment", "second_moment", "max_second_moment"),
         True,
     ),
+    Row("adamw", updates.adamw(learning_rate=0.01, weight_decay=0.1), MOMENTS, True),
+    Row(
+        "adamaxw",
+        updates.adamaxw(learning_rate=0.01, weight_decay=0.1),
+        ("first_moment", "infinity_norm"),
+        True,
+    ),
+    Row(
+        "ademamix",
+        updates.ademamix(learning_rate=0.01, beta3=0.99, weight_decay=0.1),
+        (*MOMENTS, "slow_moment"),
+        True,
+    ),
+    Row("nadam", updates.nadam(learning_rate=0.01), MOMENTS, True),
+    Row(
+        "nadam",
+        updates.nadam(learning_rate=0.01, momentum_decay=0.004),
+        MOMENTS,
+        True,
+        ("momentum_product",),
+    ),
+    Row("nadamw", updates.nadamw(learning_rate=0.01, weight_decay=0.1), MOMENTS, True),
+    Row(
+        "adan",
+        updates.adan(learning_rate=0.01, weight_decay=0.1),
+        (*MOMENTS, "mean_change", "previous_gradient"),
+        True,
+    ),
+    Row(
+        "optimistic_adam",
+        updates.optimistic_adam(learning_rate=0.01, nesterov=True),
+        (*MOMENTS, "previous_direction"),
+        True,
+    ),
+    Row("adabelief", updates.adabelief(learning_rate=0.01), ("first_moment", "variance"), True),
+    Row("yogi", updates.yogi(learning_rate=0.01), MOMENTS, True),
+    Row("radam", updates.radam(learning_rate=0.01), MOMENTS, True),
+    Row("adopt", updates.adopt(learning_rate=0.01, beta2=0.99), MOMENTS, True),
+    Row("sign_sgd", updates.sign_sgd(learning_rate=0.01), ()),
+    Row("signum", updates.signum(learning_rate=0.01), ("mean",)),
+    Row("lion", updates.lion(learning_rate=0.01, weight_decay=0.1), ("mean",)),
+    Row("rprop", updates.rprop(learning_rate=0.01), ("scale", "sign")),
+    Row("noisy_sgd", updates.noisy_sgd(learning_rate=0.1), (), True, ("generator",)),
+    Row(
+        "optimistic_gradient_descent",
+        updates.optimistic_gradient_descent(learning_rate=0.1),
+        ("previous_gradient",),
+        True,
+    ),
+    Row("asgd", updates.asgd(learning_rate=0.1, start=1.0), ("average",), True),
+    Row(
+        "schedule_free_sgd",
+        updates.schedule_free_sgd(learning_rate=0.1),
+        ("base", "average"),
+        scalars=("max_learning_rate", "weight_sum"),
+    ),
+    Row(
+        "schedule_free_adamw",
+        updates.schedule_free_adamw(learning_rate=0.01),
+        ("second_moment", "base", "average"),
+        True,
+        ("max_learning_rate", "weight_sum"),
+    ),
+    Row(
+        "madgrad",
+        updates.madgrad(learning_rate=0.01),
+        ("start", "sum_of_gradients", "sum_of_squares"),
+        True,
+    ),
+    Row("lars", updates.lars(learning_rate=1.0, weight_decay=0.1), ("velocity",), whole=True),
+    Row("lamb", updates.lamb(learning_rate=0.01), MOMENTS, True, whole=True),
+    Row("fromage", updates.fromage(learning_rate=0.01), (), whole=True),
+    Row("novograd", updates.novograd(learning_rate=0.01), MOMENTS, True, whole=True),
+    Row("adafactor", updates.adafactor(learning_rate=0.01), ("mean_square",), True, whole=True),
+    Row(
+        "adafactor",
+        updates.adafactor(learning_rate=0.01, momentum=0.9, min_dim_size_to_factor=2),
+        lambda param: (
+            ("row_mean_square", "column_mean_square", "velocity")
+            if param.name == "matrix"
+            else ("mean_square", "velocity")
+        ),
+        True,
+        whole=True,
+    ),
+    Row(
+        "sm3",
+        updates.sm3(learning_rate=0.1),
+        lambda param: (*(f"cover_{axis}" for axis in range(max(1, param.ndim))), "velocity"),
+        whole=True,
+    ),
+    Row(
+        "muon",
+        updates.muon(learning_rate=0.02),
+        lambda param: MOMENTS[: 1 if param.ndim == 2 else 2],
+        True,
+        whole=True,
+    ),
+    Row(
+        "dog",
+        updates.dog(learning_rate=1.0),
+        ("start",),
+        scalars=("max_distance", "sum_of_squares"),
+        whole=True,
+    ),
+    Row(
+        "dowg",
+        updates.dowg(learning_rate=1.0),
+        ("start",),
+        scalars=("max_square_distance", "weighted_sum_of_squares"),
+        whole=True,
+    ),
+    Row(
+        "prodigy",
+        updates.prodigy(learning_rate=1.0, beta3=0.9, safeguard_warmup=True),
+        ("start", "weighted_sum", *MOMENTS),
+        True,
+        ("distance", "numerator"),
+        True,
+    ),
+    Row("polyak_sgd", updates.polyak_sgd(learning_rate=1.0), (), whole=True),
+    Row(
+        "sophia",
+        updates.sophia(learning_rate=0.01, update_interval=2),
+        ("first_moment", "hessian_diagonal"),
+        True,
+        ("generator",),
+        True,
+    ),
+    Row(
+        "esgd",
+        updates.esgd(learning_rate=0.01),
+        ("mean_square_product",),
+        scalars=("generator",),
+        whole=True,
+    ),
+    Row(
+        "nesterov_lookahead",
+        updates.nesterov_lookahead(learning_rate=0.01),
+        ("velocity",),
+        whole=True,
+    ),
 ]
 
 
@@ -104,13 +253,18 @@ def with_nesterov_momentum(loss, params):
     return updates.apply_nesterov_momentum(updates.adam(loss, params, learning_rate=0.01))
 
 
+def with_sam(loss, params):
+    """Take the gradient of a rule at another point."""
+    return updates.sam(loss, params, updates.adamw(learning_rate=0.01), rho=0.1)
+
+
 def with_total_norm_constraint(loss, params):
     """Constrain gradients on their way to a rule."""
     grads = updates.get_or_compute_grads(loss, params)
     return updates.sgd(updates.total_norm_constraint(grads, 0.5), params, 0.1)
 
 
-COMPOSITIONS = [with_momentum, with_nesterov_momentum, with_total_norm_constraint]
+COMPOSITIONS = [with_sam, with_momentum, with_nesterov_momentum, with_total_norm_constraint]
 
 every_rule = pytest.mark.parametrize("row", RULES, ids=[repr(row.rule) for row in RULES])
 every_update = pytest.mark.parametrize(
@@ -146,4 +300,18 @@ def run(updates_of_params, steps=3, mode="FAST_COMPILE"):
     step = pytensor.function([], updates=updates_of_params, mode=mode)
     for _ in range(steps):
         step()
-    return {variable.name: variable.get_value() for variable in dict(updates_of_params)}
+    return arrays(updates_of_params)
+
+
+def arrays(updates_of_params):
+    """Return the values of all tensors that updates change, by name: not random generators."""
+    variables = (v for v in dict(updates_of_params) if isinstance(v, TensorSharedVariable))
+    return {variable.name: variable.get_value() for variable in variables}
+
+
+def assert_same_bits(first, second):
+    """Compare the values of variables by name, to the last bit."""
+    assert first.keys() == second.keys()
+    for name in sorted(first):
+        assert first[name].dtype == second[name].dtype
+        assert first[name].tobytes() == second[name].tobytes(), name

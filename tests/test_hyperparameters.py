@@ -16,6 +16,7 @@ from updates.hyperparameters import RULES as RULES_TAKEN
 
 BAD_NUMBERS = {
     "a finite number": [math.inf, math.nan, 10**400],
+    "a number >= 0": [-0.1, math.nan],
     "a finite number >= 0": [-0.1, math.inf, math.nan, np.float32(-1), 10**400],
     "a finite number > 0": [0, -3.0, math.inf, math.nan],
     "a finite number >= 1": [0.5, -3.0, math.inf, math.nan],
@@ -92,8 +93,8 @@ def test_symbols_must_be_real_scalars(row):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ((0.1, 0.999999999), r"momentum must be in \[0, 1\), got 1.0 .*0.999999999 .*float32"),
-        ((1e300, 0.9), r"learning_rate must be a finite number >= 0, got inf .*1e\+300 .*float32"),
+        ((0.1, 0.999999999), r"momentum must be in \[0, 1\), got 1.0 .*0.999999999 in float32"),
+        ((1e300, 0.9), r"learning_rate must be a finite number >= 0, got inf .*1e\+300 in float32"),
     ],
 )
 def test_a_number_that_leaves_its_range_by_rounding_is_refused(arguments, words):

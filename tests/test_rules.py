@@ -8,17 +8,10 @@ import numpy as np
 import pytensor
 import pytensor.tensor as pt
 import pytest
-from catalogue import RULES, every_rule, every_update, loss_of, parameters, run
+from catalogue import RULES, assert_same_bits, every_rule, every_update, loss_of, parameters, run
 
 import updates
 from updates.rules import __all__ as rule_names
-
-
-def assert_same_bits(first, second):
-    assert first.keys() == second.keys()
-    for name in sorted(first):
-        assert first[name].dtype == second[name].dtype
-        assert first[name].tobytes() == second[name].tobytes(), name
 
 
 def cube_schedule(step):
@@ -27,7 +20,7 @@ def cube_schedule(step):
 
 
 def test_every_rule_is_in_the_table():
-    assert {row.name for row in RULES} | {"momentum_updates"} == set(rule_names)
+    assert {row.name for row in RULES} | {"momentum_updates", "sam"} == set(rule_names)
 
 
 # --- 1. Order-independent -------------------------------------------------------------------
@@ -80,7 +73,7 @@ def test_state_and_next_values_have_the_parameters_dtype_and_static_shape(row, f
         assert result[param].type.dtype == dtype
         assert result[param].type.shape[: param.ndim].count(1) == param.type.shape.count(1)
         assert after[param.name].dtype == dtype
-        for slot in row.slots:
+        for slot in row.slots_of(param):
             [state] = [v for v in result if v.name == f"{param.name}/{row.name}/{slot}"]
             assert state.type.dtype == result[state].type.dtype == dtype
             if row.whole:
@@ -116,7 +109,9 @@ def test_parameters_of_any_layout_train_like_plain_ones(row):
     for param, start in zip(odd, before, strict=True):
         assert trained[param.name].shape == start.shape
         assert (trained[param.name] != start).all()
-        np.testing.assert_allclose(trained[param.name].ravel(), expected[param.name], rtol=1e-14)
+        if not callable(row.slots):  # those look at axes
+            expected_values = expected[param.name]
+            np.testing.assert_allclose(trained[param.name].ravel(), expected_values, rtol=1e-14)
 
 
 # --- 4. Hyperparameters of every kind --------------------------------------------------------
@@ -190,8 +185,9 @@ def test_a_schedule_is_evaluated_at_0_1_2(row):
 def test_one_rule_call_has_one_int64_clock_however_many_schedules(row):
     params = parameters()
     schedules = row.bind(lambda _, value: lambda step: value + 0 * step)
-    clocks = [v for v in row.rule(loss_of(params), params, **schedules) if v.ndim == 0]
-    [clock] = [v for v in clocks if v.name == f"{row.name}/step"]
+    [clock] = [
+        v for v in row.rule(loss_of(params), params, **schedules) if v.name == f"{row.name}/step"
+    ]
     assert clock.type.dtype == "int64"
 
 
@@ -221,7 +217,9 @@ def test_state_is_named_and_tagged(row):
     params = parameters()
     result = row.rule(loss_of(params), params)
     state = {variable.name for variable in result if updates.is_state(variable)}
-    expected = {f"{param.name}/{row.name}/{slot}" for param in params for slot in row.slots}
+    expected = {
+        f"{param.name}/{row.name}/{slot}" for param in params for slot in row.slots_of(param)
+    }
     expected |= {f"{row.name}/{scalar}" for scalar in row.scalars}
     assert state == expected | ({f"{row.name}/step"} if row.counts else set())
     assert [variable for variable in result if not updates.is_state(variable)] == params
@@ -267,7 +265,8 @@ def test_a_required_hyperparameter_may_come_with_the_second_call():
 @every_rule
 def test_signatures_are_explicit(row):
     names = list(inspect.signature(getattr(updates, row.name)).parameters)
-    assert names == ["loss_or_grads", "params", *row.rule.hyperparameters]
+    assert names[0] in ("loss", "loss_or_grads")
+    assert names[1:] == ["params", *row.rule.hyperparameters]
 
 
 # --- the numbers that were promised ------------------------------------------------------------

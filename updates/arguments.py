@@ -24,6 +24,9 @@ from updates.rows import table_of
 LossOrGrads = Variable | Iterable[Variable]
 Params = Variable | Iterable[Variable]
 
+# What PyTensor raises for an operation that has no gradient.
+NO_GRADIENT = (NullTypeGradError, NotImplementedError, TypeError, ValueError)
+
 # Iterables whose items cannot be paired with parameters by position.
 _NOT_A_LIST = (str, set, frozenset, Mapping)
 
@@ -135,7 +138,8 @@ def kind_of(something: Any) -> str:
 
 def label(param: Variable, index: int) -> str:
     """Name a parameter, or the table whose rows stand for one, in a message."""
-    param = table_of(param) or param
+    table = table_of(param)
+    param = param if table is None else table
     return f"parameter '{param.name}' (params[{index}])" if param.name else f"params[{index}]"
 
 
@@ -145,13 +149,18 @@ def _differentiate(
     checked_loss(owner, loss, "")
     try:
         grads: Any = grad(loss, params, disconnected_inputs="ignore", return_disconnected="none")
-    except (NullTypeGradError, NotImplementedError, TypeError, ValueError) as error:
+    except NO_GRADIENT as error:
         raise ValueError(f"{owner}: PyTensor cannot differentiate this loss: {error}") from error
     for index, (param, gradient) in enumerate(zip(params, grads, strict=True)):
         if gradient is None:
+            advice = (
+                "leave it out of params, or check how the loss is built"
+                if table_of(param) is None
+                else "build the loss on these very rows, the same W[index] object"
+            )
             raise ValueError(
                 f"{owner}: the loss does not depend on {label(param, index)} in a way that has a "
-                "gradient; leave it out of params, or check how the loss is built"
+                f"gradient; {advice}"
             )
     return grads
 

@@ -3,6 +3,7 @@
 - ``rule``: the decorator that makes a rule callable now or later
 - ``Deferred``: a rule with its hyperparameters bound, waiting for a loss and parameters
 - ``rule_call``, ``transform_call``: check what was given and start a ``Call``
+- ``checked_updates``: a copy of a dictionary of updates
 - ``Call``: one call of a rule or an update transform, and the dictionary that it builds
 """
 
@@ -37,8 +38,17 @@ from updates.hyperparameters import (
     is_schedule,
     is_symbolic,
 )
-from updates.rows import combined, table_of
-from updates.state import array, copy_of, full_like, generator, is_state, step_counter, zeros_like
+from updates.rows import combined, table_of, written
+from updates.state import (
+    array,
+    average_of,
+    copy_of,
+    full_like,
+    generator,
+    is_state,
+    step_counter,
+    zeros_like,
+)
 
 Updates = OrderedDict[SharedVariable, Variable]
 UpdatesLike = Mapping[SharedVariable, Variable] | Iterable[tuple[SharedVariable, Variable]]
@@ -73,7 +83,7 @@ class Call:
         hyperparameters: dict[str, Any],
     ) -> None:
         self.updates = updates
-        self._owner = owner
+        self.owner = owner
         self._generator: Any = None
         self._symbols: dict[TensorVariable, TensorVariable] = {}
         self._names: dict[TensorVariable, str] = {}
@@ -82,48 +92,57 @@ class Call:
             if table is not None:
                 param, symbol = combined(param, symbol)
             self._symbols[param] = symbol
-            self._names[param] = (table or param).name or f"param_{index}"
+            self._names[param] = (param if table is None else table).name or f"param_{index}"
         schedules = {
             name: evaluate(owner, name, value, self.step)
             for name, value in hyperparameters.items()
-            if is_symbolic(name) and is_schedule(value)
+            if is_schedule(value)
         }
         if schedules:
             self.step.tag.updates_schedules = {
                 f"{owner}/{name}": pt.as_tensor_variable(value) for name, value in schedules.items()
             }
+        self._hyperparameters = {**hyperparameters, **schedules}
         self._scalars = {
-            dtype: tuple(
-                as_scalar(owner, name, value, dtype)
-                if is_symbolic(name) and value is not None
-                else value
-                for name, value in {**hyperparameters, **schedules}.items()
-            )
-            for dtype in {param.type.dtype for param in self._symbols}
+            dtype: self.scalars(dtype) for dtype in {param.type.dtype for param in self._symbols}
         }
 
-    def __iter__(self) -> Iterator[tuple[Any, TensorVariable, tuple[Any, ...]]]:
+    def __iter__(self) -> Iterator[tuple[Any, TensorVariable, tuple[TensorVariable, ...]]]:
         for param, symbol in self._symbols.items():
             yield param, symbol, self._scalars[param.type.dtype]
 
-    def __setitem__(self, variable: TensorVariable, new_value: TensorVariable) -> None:
+    def __setitem__(self, variable: Any, new_value: TensorVariable) -> None:
         old, new = variable.type, new_value.type
         if (new.dtype, new.ndim) != (old.dtype, old.ndim):
-            raise TypeError(f"{self._owner}: the next value of {variable} is {new}, not {old}")
-        if isinstance(variable, SharedVariable):
+            raise TypeError(f"{self.owner}: the next value of {variable} is {new}, not {old}")
+        table = table_of(variable)
+        if table is None:
             self.updates[variable] = new_value
-        else:  # rows of a table
-            self.updates[variable.owner.inputs[0]] = pt.set_subtensor(variable, new_value)
+        else:
+            self.updates[table] = written(variable, new_value)
+
+    def scalars(self, dtype: str = "float64") -> tuple[TensorVariable, ...]:
+        """Cast the hyperparameters to a dtype; None, where it is allowed, stays None."""
+        scalars: Iterable[Any] = (
+            None if value is None else as_scalar(self.owner, name, value, dtype)
+            for name, value in self._hyperparameters.items()
+        )
+        return tuple(scalars)
+
+    @property
+    def params(self) -> list[Any]:
+        """The parameters, for a rule that needs all of them at once."""
+        return list(self._symbols)
 
     @property
     def grads(self) -> list[TensorVariable]:
-        """What there is for each parameter, for a rule that needs all of it at once."""
+        """The gradients, in the order of the parameters."""
         return list(self._symbols.values())
 
     @functools.cached_property
     def step(self) -> TensorSharedVariable:
         """The number of calls before this one, as an int64 scalar: 0, 1, 2, ..."""
-        counter = step_counter(f"{self._owner}/step")
+        counter = step_counter(f"{self.owner}/step")
         self[counter] = counter + 1
         return counter
 
@@ -149,15 +168,21 @@ class Call:
         """Make state like `zeros_like` that starts at the present value of the parameter."""
         return self._make(param, slot, copy_of)
 
+    def average_of(self, param: TensorVariable) -> TensorVariable:
+        """Make state like `copy_of`, named ``average`` and tagged as the parameter's average."""
+        return self._make(param, "average", average_of)
+
     def zeros(
         self, param: TensorVariable, slot: str, shape: tuple[int, ...] = ()
     ) -> TensorSharedVariable:
         """Make state of another shape for a parameter, of its dtype."""
-        return array(np.zeros(shape, dtype=param.type.dtype), self._name(param, slot))
+        state = array(np.zeros(shape, dtype=param.type.dtype), self._name(param, slot))
+        state.tag.updates_param = param
+        return state
 
     def scalar(self, slot: str, value: float = 0.0, dtype: str = "float64") -> TensorSharedVariable:
         """Make a state scalar for the whole call, named ``<rule>/<slot>``."""
-        return array(np.asarray(value, dtype=dtype), f"{self._owner}/{slot}")
+        return array(np.asarray(value, dtype=dtype), f"{self.owner}/{slot}")
 
     def average(
         self, param: TensorVariable, slot: str, value: TensorVariable, decay: TensorVariable
@@ -175,18 +200,20 @@ class Call:
     def normal(self, param: TensorVariable, seed: int) -> TensorVariable:
         """Draw standard normal noise of the dtype and shape of a parameter."""
         if self._generator is None:
-            self._generator = self._drawn = generator(f"{self._owner}/generator", seed)
+            self._generator = self._drawn = generator(f"{self.owner}/generator", seed)
         self._drawn, noise = pt.random.normal(size=param.shape, rng=self._drawn).owner.outputs
         self.updates[self._generator] = self._drawn
         return pt.cast(noise, param.type.dtype)
 
     def _make(self, param: TensorVariable, slot: str, kind: Callable[..., Any]) -> TensorVariable:
         table = table_of(param)
-        state = kind(param if table is None else table, self._name(param, slot))
+        variable = param if table is None else table
+        state = kind(variable, self._name(param, slot))
+        state.tag.updates_param = variable
         return state if table is None else state[param.owner.inputs[1]]
 
     def _name(self, param: TensorVariable, slot: str) -> str:
-        return f"{self._names[param]}/{self._owner}/{slot}"
+        return f"{self._names[param]}/{self.owner}/{slot}"
 
 
 def rule_call(
@@ -206,7 +233,8 @@ def rule_call(
     loss_or_grads, params
         What the user gave.
     *hyperparameters
-        In the order of the rule's signature, after the first two arguments.
+        Those that may be symbols, in the order of the rule's signature. Flags, counts and others
+        that shape the graph are no business of the call.
     rows : bool, optional
         Whether ``W[index]`` may stand for a parameter. It may where the formula works element
         by element, and not where it looks at a tensor as a whole.
@@ -224,7 +252,7 @@ def rule_call(
     if needs_loss:
         checked_loss(owner, loss_or_grads, needs_loss)
     params, grads = checked_grads(owner, loss_or_grads, params, rows=rows)
-    values = dict(zip(names, hyperparameters, strict=True))
+    values = dict(zip(filter(is_symbolic, names), hyperparameters, strict=True))
     return Call(owner, params, grads, OrderedDict(), values)
 
 
@@ -234,7 +262,7 @@ def transform_call(
     """Check the arguments of an update transform and start from a copy of its dictionary."""
     for name, value in hyperparameters.items():
         check(owner, name, value)
-    copy = _checked_updates(owner, updates)
+    copy = checked_updates(owner, updates)
     own = [variable for variable in copy if is_float_tensor(variable) and not is_state(variable)]
     chosen = checked_params(owner, own if params is None else params)
     for index, param in enumerate(chosen):
@@ -243,7 +271,35 @@ def transform_call(
                 f"{owner}: {label(param, index)} is not among the variables that updates changes"
             )
     next_values = fit(owner, "next value", [copy[param] for param in chosen], chosen)
-    return Call(owner, chosen, next_values, copy, hyperparameters)
+    symbolic = {name: value for name, value in hyperparameters.items() if is_symbolic(name)}
+    return Call(owner, chosen, next_values, copy, symbolic)
+
+
+def checked_updates(owner: str, updates: UpdatesLike) -> Updates:
+    """Copy a dictionary of updates, or say why it is none."""
+    if isinstance(updates, Variable) or not isinstance(updates, Iterable):
+        raise TypeError(
+            f"{owner}: updates must be a dictionary or a list of (variable, next value) pairs, "
+            f"got {updates!r} of type {type(updates).__name__}"
+        )
+    copy: Updates = OrderedDict()
+    for index, pair in enumerate(updates.items() if isinstance(updates, Mapping) else updates):
+        if not (isinstance(pair, tuple) and len(pair) == 2):
+            raise TypeError(
+                f"{owner}: updates[{index}] must be a pair (variable, next value), got {pair!r}"
+            )
+        variable, new_value = pair
+        if not isinstance(variable, SharedVariable):
+            raise TypeError(
+                f"{owner}: updates may change shared variables only, got {variable!r} of type "
+                f"{type(variable).__name__}"
+            )
+        if variable in copy:
+            raise ValueError(f"{owner}: updates gives {variable} two next values")
+        copy[variable] = new_value
+    if not copy:
+        raise ValueError(f"{owner}: updates is empty, there is nothing to transform")
+    return copy
 
 
 def rule(formula: Callable[P, Updates]) -> Callable[P, Any]:
@@ -305,29 +361,3 @@ class Deferred:
             if value is not REQUIRED
         )
         return f"{self.rule.__name__}({', '.join(bound)})"
-
-
-def _checked_updates(owner: str, updates: UpdatesLike) -> Updates:
-    if not isinstance(updates, Iterable):
-        raise TypeError(
-            f"{owner}: updates must be a dictionary or a list of (variable, next value) pairs, "
-            f"got {updates!r} of type {type(updates).__name__}"
-        )
-    copy: Updates = OrderedDict()
-    for index, pair in enumerate(updates.items() if isinstance(updates, Mapping) else updates):
-        if not (isinstance(pair, tuple) and len(pair) == 2):
-            raise TypeError(
-                f"{owner}: updates[{index}] must be a pair (variable, next value), got {pair!r}"
-            )
-        variable, new_value = pair
-        if not isinstance(variable, SharedVariable):
-            raise TypeError(
-                f"{owner}: updates may change shared variables only, got {variable!r} of type "
-                f"{type(variable).__name__}"
-            )
-        if variable in copy:
-            raise ValueError(f"{owner}: updates gives {variable} two next values")
-        copy[variable] = new_value
-    if not copy:
-        raise ValueError(f"{owner}: updates is empty, there is nothing to transform")
-    return copy

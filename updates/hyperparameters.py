@@ -57,7 +57,7 @@ RANGES = {
     "eta": _NOT_NEGATIVE,
     "decay": _NOT_NEGATIVE,
     "power": _NOT_NEGATIVE,
-    "start": _NOT_NEGATIVE,
+    "start": Range("a number >= 0", lambda x: x >= 0),
     "halflife": _POSITIVE,
     "max_scaling": _POSITIVE,
     "weight_decay": _NOT_NEGATIVE,
@@ -82,13 +82,48 @@ RANGES = {
     "weight_lr_power": _NOT_NEGATIVE,
     # gradient and update transforms
     "max_norm": _NOT_NEGATIVE,
+    "max_value": _FINITE,
+    "min_value": _FINITE,
+    "clipping": _NOT_NEGATIVE,
+    "l1": _NOT_NEGATIVE,
+    "normalize_gradients.epsilon": _POSITIVE,
+    "scale_gradients.factor": _FINITE,
+    "low": _FINITE,
+    "high": _FINITE,
+    "apply_ema.decay": _FRACTION,
+    "apply_lookahead.alpha": _SHARE,
+    "reduce_on_plateau.factor": _SHARE,
+    "rtol": _NOT_NEGATIVE,
+    "atol": _NOT_NEGATIVE,
+    "cooldown": _NOT_NEGATIVE,
+    "min_scale": _SHARE,
+    # schedules
+    "value": _NOT_NEGATIVE,
+    "values": _NOT_NEGATIVE,
+    "initial_value": _NOT_NEGATIVE,
+    "end_value": _NOT_NEGATIVE,
+    "peak_value": _NOT_NEGATIVE,
+    "schedule": _NOT_NEGATIVE,
+    "schedules": _NOT_NEGATIVE,
+    "step_decay.factor": _SHARE,
+    "exponential_decay.decay_rate": _POSITIVE,
+    "polynomial_decay.power": _POSITIVE,
+    "exponent": _POSITIVE,
+    "cosine_restarts.factor": _AT_LEAST_ONE,
+    "cosine_restarts.decay": _SHARE,
+    "warmup_fraction": _FRACTION,
+    "final_fraction": _SHARE,
+    "divisor": _AT_LEAST_ONE,
+    "final_divisor": _AT_LEAST_ONE,
 }
-COUNTS = {"n_win", "min_dim_size_to_factor", "ns_steps", "update_interval", "every"}
+COUNTS = {"n_win", "min_dim_size_to_factor", "ns_steps", "update_interval", "every", "patience"}
 FLAGS = {
     "nesterov",
     "rate_in_velocity",
     "safeguard_warmup",
+    "staircase",
     "multiply_by_parameter_scale",
+    "return_norm",
 }
 SEEDS = {"seed"}
 STARTS = {"initial_accumulator", "initial_distance"}  # where state starts
@@ -96,11 +131,15 @@ RULES = {"rule"}
 # Hyperparameters that may be None, which leaves out what they control.
 OPTIONAL = {
     "adam_learning_rate",
-    "beta3",
-    "initial_distance",
+    "high",
+    "dowg.initial_distance",
+    "prodigy.beta3",
+    "low",
     "max_scaling",
+    "min_value",
     "momentum_decay",
     "adafactor.momentum",
+    "exponential_decay.end_value",
 }
 
 
@@ -218,6 +257,10 @@ def evaluate(owner: str, name: str, schedule: Schedule, step: Variable) -> Any:
 def as_scalar(owner: str, name: str, value: Any, dtype: str) -> TensorVariable:
     """Cast a checked hyperparameter to the dtype of a parameter.
 
+    An epsilon becomes at least the smallest normal number of `dtype`, so that a zero gradient
+    divided by a size of zero is zero. Beside any other size it is lost in rounding, except in
+    float16, where it is 6e-5 and 1e-8 would be 0.
+
     Raises
     ------
     ValueError
@@ -225,12 +268,14 @@ def as_scalar(owner: str, name: str, value: Any, dtype: str) -> TensorVariable:
     """
     if isinstance(value, Constant):
         value = value.data.item()
+    least = np.finfo(dtype).tiny if name.startswith("epsilon") else None
     if isinstance(value, Variable):
-        return pt.cast(value, dtype)
+        symbol = pt.cast(value, dtype)
+        return symbol if least is None else pt.maximum(symbol, least)
     with np.errstate(over="ignore"):
         rounded = np.asarray(value, dtype=dtype)
-    _check_range(owner, name, rounded, f" (that is {value!r} in the {dtype} of the parameter)")
-    return pt.constant(rounded)
+    _check_range(owner, name, rounded, f" (that is {value!r} in {dtype})")
+    return pt.constant(rounded if least is None else np.maximum(rounded, least))
 
 
 def _wrong_type(owner: str, name: str, expected: str, value: Any) -> TypeError:

@@ -2,6 +2,8 @@
 
 - ``table_of``: the shared variable whose rows an expression looks up
 - ``combined``: looked-up rows and their gradients, with the gradients of repeated rows summed
+- ``written``: the table with such rows set to new values
+- ``touched``, ``choose``: what a next value changes, and a choice between it and the old value
 
 Every array here has as many rows as the index has entries, so shapes stay static where a backend
 needs that. A row that the index repeats appears as often, each time with the same sum, and
@@ -12,19 +14,19 @@ from typing import Any
 
 import numpy as np
 import pytensor.tensor as pt
-from pytensor.graph.basic import Variable
+from pytensor.graph.basic import Constant, Variable
 from pytensor.tensor.sharedvar import TensorSharedVariable
-from pytensor.tensor.subtensor import AdvancedSubtensor, AdvancedSubtensor1
+from pytensor.tensor.subtensor import AdvancedIncSubtensor, AdvancedSubtensor
 from pytensor.tensor.variable import TensorVariable
 
 
 def table_of(expression: Variable) -> TensorSharedVariable | None:
     """Return the shared variable of ``W[index]`` with an integer vector, or None for others."""
     node = expression.owner
-    if node is None or not isinstance(node.op, AdvancedSubtensor | AdvancedSubtensor1):
+    if node is None or not isinstance(node.op, AdvancedSubtensor):
         return None
     table, *indices = node.inputs
-    along_first_axis = getattr(node.op, "idx_list", (0,)) == (0,)
+    along_first_axis = node.op.idx_list == (0,)
     if not (isinstance(table, TensorSharedVariable) and len(indices) == 1 and along_first_axis):
         return None
     [index] = indices
@@ -39,11 +41,55 @@ def combined(rows: TensorVariable, gradient: TensorVariable) -> tuple[Any, Tenso
     rows.
     """
     table, index = rows.owner.inputs
+    if isinstance(index, Constant):
+        return _combined_constant(table, index.data, gradient)
     index = pt.switch(index < 0, index + table.shape[0], index)
-    order = pt.argsort(index, kind="stable")
+    order = pt.argsort(index)
     index, gradient = index[order], gradient[order]
-    starts = pt.zeros_like(index)
-    starts = pt.set_subtensor(starts[1:], pt.neq(index[1:], index[:-1]))
+    starts = pt.set_subtensor(pt.zeros_like(index)[1:], pt.neq(index[1:], index[:-1]))
     group = pt.cumsum(starts)
-    sums = pt.inc_subtensor(pt.zeros_like(gradient)[group], gradient)
-    return table[index], sums[group]
+    zeros = pt.zeros((index.shape[0], *table.shape[1:]), dtype=gradient.dtype)
+    return table[index], pt.inc_subtensor(zeros[group], gradient)[group]
+
+
+def _combined_constant(
+    table: TensorSharedVariable, index: np.ndarray, gradient: TensorVariable
+) -> tuple[Any, TensorVariable]:
+    """Do the same for numbers that are known: here every row appears once."""
+    length, *rest = table.get_value(borrow=True).shape
+    unique, group = np.unique(index % length, return_inverse=True)
+    zeros = pt.zeros((len(unique), *rest), dtype=gradient.dtype)
+    return table[unique], pt.inc_subtensor(zeros[group], gradient)
+
+
+def written(rows: TensorVariable, new_rows: TensorVariable) -> Any:
+    """Return the table with the rows of a sorted index set to new values."""
+    table, index = rows.owner.inputs
+    # Sorting again changes nothing, but without it PyTensor 3.0 turns `W[i] = W[i] + x` into
+    # `W[i] += x`, which counts a repeated row twice.
+    return pt.set_subtensor(table[pt.sort(index)], new_rows)
+
+
+def touched(variable: Variable, new_value: Variable) -> Any:
+    """Return the part of a next value that can differ from the old: some rows, or all of it."""
+    return new_value.owner.inputs[1] if _sets_rows(variable, new_value) else new_value
+
+
+def choose(condition: TensorVariable, variable: Variable, new_value: Variable) -> Any:
+    """Return the next value where a condition holds and the old one where not, row by row."""
+    if not _sets_rows(variable, new_value):
+        return pt.switch(condition, new_value, variable)
+    table, new_rows, index = new_value.owner.inputs
+    rows = table[index]
+    return pt.set_subtensor(rows, pt.switch(condition, new_rows, rows))
+
+
+def _sets_rows(variable: Variable, new_value: Variable) -> bool:
+    node = new_value.owner
+    return (
+        node is not None
+        and isinstance(node.op, AdvancedIncSubtensor)
+        and node.op.set_instead_of_inc
+        and node.op.idx_list == (0,)
+        and node.inputs[0] is variable
+    )

@@ -2,6 +2,7 @@
 
 - ``zeros_like(param, name)``: state of a parameter's dtype and shape, starting at zero
 - ``full_like``, ``copy_of``: the same, starting at a number or at the parameter's value
+- ``average_of``: a copy that will hold an average of the parameter, and says so
 - ``array(value, name)``: state of any other shape or dtype
 - ``step_counter(name)``: a counter of calls
 - ``generator(name, seed)``: a random generator
@@ -9,7 +10,8 @@
 
 A state variable is an ordinary shared variable whose name reads
 ``<param name>/<rule>/<slot>`` (``<rule>/step`` for a counter) and whose ``tag`` says that it
-is state.
+is state, of which parameter (``updates_param``), and of which it holds an average
+(``updates_average_of``).
 """
 
 import numpy as np
@@ -50,6 +52,13 @@ def full_like(param: TensorSharedVariable, name: str, value: float) -> TensorSha
 def copy_of(param: TensorSharedVariable, name: str) -> TensorSharedVariable:
     """Make a state variable that starts at the value that a parameter has now."""
     return _state(np.array(param.get_value(borrow=True)), name, static_shape=param.type.shape)
+
+
+def average_of(param: TensorSharedVariable, name: str) -> TensorSharedVariable:
+    """Make a state variable like `copy_of`, tagged as the average of a parameter over calls."""
+    average = copy_of(param, name)
+    average.tag.updates_average_of = param
+    return average
 
 
 def array(value: np.ndarray, name: str) -> TensorSharedVariable:

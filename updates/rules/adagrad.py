@@ -18,7 +18,7 @@ def adagrad(
     params: Params | None = None,
     learning_rate: Hyperparameter = 1.0,
     epsilon: Hyperparameter = 1e-6,
-    initial_accumulator: Hyperparameter = 0.0,
+    initial_accumulator: float = 0.0,
     epsilon_outside: Hyperparameter = 0.0,
 ) -> Updates:
     """AdaGrad: steps shrink by the root of the sum of all squared gradients.
@@ -82,11 +82,10 @@ def adagrad(
         params,
         learning_rate,
         epsilon,
-        initial_accumulator,
         epsilon_outside,
     )
-    for param, grad, (learning_rate, epsilon, start, epsilon_outside) in call:
-        sum_of_squares = call.full_like(param, "sum_of_squares", start)
+    for param, grad, (learning_rate, epsilon, epsilon_outside) in call:
+        sum_of_squares = call.full_like(param, "sum_of_squares", initial_accumulator)
         sum_of_squares_new = sum_of_squares + grad**2
         size = pt.sqrt(sum_of_squares_new + epsilon) + epsilon_outside
         call[sum_of_squares] = sum_of_squares_new
@@ -155,8 +154,8 @@ def adagrad_window(
     >>> round(float(w.get_value()), 6)
     0.901227
     """
-    call = rule_call(adagrad_window, loss_or_grads, params, learning_rate, epsilon, n_win)
-    for param, grad, (learning_rate, epsilon, n_win) in call:
+    call = rule_call(adagrad_window, loss_or_grads, params, learning_rate, epsilon)
+    for param, grad, (learning_rate, epsilon) in call:
         squares = call.zeros_like(param, "squares", extra_axes=(n_win,))
         squares_new = pt.set_subtensor(squares[..., call.step % n_win], grad**2)
         call[squares] = squares_new

@@ -32,6 +32,9 @@ def adam(
     - ``lr_t = lr * sqrt(1 - b2^t) / (1 - b1^t)``
     - ``p' = p - lr_t*m' / (sqrt(v') + eps)``
 
+    This is Lasagne's form. PyTorch and optax add epsilon to the root of the corrected second
+    moment; their Adam is `adamw` with ``weight_decay=0``.
+
     Parameters
     ----------
     loss_or_grads : symbolic scalar, or list of symbolic tensors
@@ -63,6 +66,7 @@ def adam(
 
     See Also
     --------
+    adamw : with weight decay, and with the epsilon of PyTorch and optax.
     adamax : the size from a decaying maximum.
     amsgrad : the size never shrinks.
     rmsprop : without the mean of the gradient and without the correction.
@@ -138,6 +142,7 @@ def adamax(
     See Also
     --------
     adam : the size from a mean square.
+    adamaxw : with weight decay, and with the epsilon of PyTorch and optax.
 
     References
     ----------
@@ -160,9 +165,9 @@ def adamax(
         infinity_norm = call.zeros_like(param, "infinity_norm")
         infinity_norm_new = pt.maximum(beta2 * infinity_norm, abs(grad))
         rate = learning_rate / (1 - beta1**call.time)
-        step = rate.astype(param.dtype) * first_moment / (infinity_norm_new + epsilon)
+        size = infinity_norm_new + epsilon
         call[infinity_norm] = infinity_norm_new
-        call[param] = param - step
+        call[param] = param - rate.astype(param.dtype) * first_moment / size
     return call.updates
 
 
@@ -240,7 +245,8 @@ def amsgrad(
         max_second_moment_new = pt.maximum(max_second_moment, second_moment)
         rate = _corrected_rate(call, learning_rate, beta1, beta2)
         call[max_second_moment] = max_second_moment_new
-        call[param] = param - rate * first_moment / (pt.sqrt(max_second_moment_new) + epsilon)
+        size = pt.sqrt(max_second_moment_new) + epsilon
+        call[param] = param - rate * first_moment / size
     return call.updates
 
 

@@ -139,10 +139,8 @@ def momentum(
     0.46
     """
     # The alias names this function here: the argument hides its own name.
-    call = rule_call(
-        momentum_updates, loss_or_grads, params, learning_rate, momentum, rate_in_velocity
-    )
-    for param, grad, (learning_rate, momentum, rate_in_velocity) in call:
+    call = rule_call(momentum_updates, loss_or_grads, params, learning_rate, momentum)
+    for param, grad, (learning_rate, momentum) in call:
         velocity = call.zeros_like(param, "velocity")
         if rate_in_velocity:
             velocity_new = momentum * velocity - learning_rate * grad
@@ -256,8 +254,8 @@ def nesterov_momentum(
         How much of the velocity is kept, in [0, 1).
     rate_in_velocity : bool, optional
         Whether the velocity adds up steps, or gradients that the present learning rate multiplies,
-        as in PyTorch and optax: ``v' = mu*v + g; p' = p - lr*(mu*v' + g)``. The two differ only while the
-        learning rate changes.
+        as in PyTorch and optax: ``v' = mu*v + g; p' = p - lr*(mu*v' + g)``. The two differ only
+        while the learning rate changes.
 
     Returns
     -------
@@ -293,10 +291,8 @@ def nesterov_momentum(
     >>> round(float(w.get_value()), 6)
     0.62
     """
-    call = rule_call(
-        nesterov_momentum, loss_or_grads, params, learning_rate, momentum, rate_in_velocity
-    )
-    for param, grad, (learning_rate, momentum, rate_in_velocity) in call:
+    call = rule_call(nesterov_momentum, loss_or_grads, params, learning_rate, momentum)
+    for param, grad, (learning_rate, momentum) in call:
         velocity = call.zeros_like(param, "velocity")
         if rate_in_velocity:
             velocity_new = momentum * velocity - learning_rate * grad

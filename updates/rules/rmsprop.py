@@ -234,10 +234,10 @@ def graves_rmsprop(
     0.95336
     """
     call = rule_call(
-        graves_rmsprop, loss_or_grads, params, learning_rate, halflife, epsilon, momentum, nesterov
+        graves_rmsprop, loss_or_grads, params, learning_rate, halflife, epsilon, momentum
     )
     has_momentum = not (isinstance(momentum, Real) and momentum == 0)
-    for param, grad, (learning_rate, halflife, epsilon, momentum, nesterov) in call:
+    for param, grad, (learning_rate, halflife, epsilon, momentum) in call:
         rho = 2 ** (-1 / halflife)
         variance_new = _centred(call, param, grad, rho)
         step = -learning_rate * grad / pt.sqrt(variance_new + epsilon)

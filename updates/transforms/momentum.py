@@ -1,10 +1,7 @@
-"""Update transforms: from a dictionary of updates to a new one.
+"""Momentum on the steps of any dictionary of updates.
 
-- ``apply_momentum``: add momentum to the steps that a dictionary takes
-- ``apply_nesterov_momentum``: the same with Nesterov's momentum
-
-They copy: the dictionary that they are given stays as it is. It may also come as a plain dict
-or as a list of pairs.
+- ``apply_momentum``: along the new velocity
+- ``apply_nesterov_momentum``: along the velocity that the next call will have
 """
 
 from updates.arguments import Params

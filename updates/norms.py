@@ -1,0 +1,40 @@
+"""Norms over whole tensors, and quotients of them.
+
+- ``sum_of_squares``, ``joint_norm``: over all elements of some tensors
+- ``scaled``: a tensor times a factor that comes of its norm
+- ``ratio``: a quotient in which 0 / 0 is 0
+"""
+
+from collections.abc import Iterable
+
+import numpy as np
+import pytensor.tensor as pt
+from pytensor.tensor.variable import TensorVariable
+
+
+def sum_of_squares(tensors: Iterable[TensorVariable]) -> TensorVariable:
+    """Sum the squares of all elements in float64, where those of float32 cannot overflow."""
+    return sum(
+        (pt.sum(pt.cast(tensor, "float64") ** 2) for tensor in tensors), pt.zeros((), "float64")
+    )
+
+
+def joint_norm(tensors: Iterable[TensorVariable]) -> TensorVariable:
+    """Return the float64 L2 norm of all tensors taken together."""
+    return pt.sqrt(sum_of_squares(tensors))
+
+
+def scaled(tensor: TensorVariable, factor: TensorVariable, norm: TensorVariable) -> TensorVariable:
+    """Multiply by a factor, or where the norm is not finite show why: NaN there, 0 elsewhere.
+
+    Zero times infinity would say the same, but PyTensor's rewrites do not keep it.
+    """
+    product = pt.cast(tensor * factor, tensor.type.dtype)
+    culprits = pt.switch(pt.isinf(tensor) | pt.isnan(tensor), pt.constant(np.nan), 0)
+    return pt.switch(norm < np.inf, product, pt.cast(culprits, tensor.type.dtype))
+
+
+def ratio(numerator: TensorVariable, denominator: TensorVariable) -> TensorVariable:
+    """Divide, and give 0 where the denominator is 0."""
+    is_zero = pt.eq(denominator, 0)
+    return pt.switch(is_zero, 0, numerator / pt.switch(is_zero, 1, denominator))

@@ -1,0 +1,65 @@
+"""Schedules: hyperparameters that follow the step.
+
+- ``constant_schedule``, ``piecewise_constant``, ``step_decay``: steps
+- ``linear_schedule``, ``polynomial_decay``: from one value to another
+- ``exponential_decay``, ``inverse_time_decay``, ``inverse_sqrt``: ever slower
+- ``cosine_decay``, ``cosine_restarts``, ``one_cycle``: half waves
+- ``warmup``, ``join_schedules``, ``halflife_to_decay``: from schedules to schedules
+- ``schedule_values``: the current value of every schedule in a dictionary of updates
+- ``Schedule``: what all of them make
+
+Give one to a rule in place of a number: ``adam(loss, params, cosine_decay(1e-2, 5000))``. The
+rule counts its calls and evaluates its schedules at ``t``, an int64 scalar that is 0 in the
+first call; any function from a symbolic step to a scalar can stand in for the ones here.
+
+All of them compute in float64, whatever ``floatX`` is; the rule casts the value to the dtype of
+its parameters. Each returns a `Schedule`. Below,
+
+- a *value* is a number, a symbolic scalar or a shared variable (change it with ``set_value``
+  between calls), finite and >= 0 if nothing narrower is said
+- a *count* is an integer, a symbolic integer or a shared variable that holds one
+- ``initial_value`` and ``end_value`` are where a schedule starts and where it stays in the end,
+  ``steps`` is how long the change takes, or what its rate refers to, ``begin`` the step at which
+  it begins
+
+A bad argument is refused at once by a ValueError (a number out of range, lists that do not fit
+each other) or a TypeError (the wrong kind) that names it.
+"""
+
+from updates.schedules.compositions import (
+    halflife_to_decay,
+    join_schedules,
+    schedule_values,
+    warmup,
+)
+from updates.schedules.decays import (
+    constant_schedule,
+    exponential_decay,
+    inverse_sqrt,
+    inverse_time_decay,
+    linear_schedule,
+    piecewise_constant,
+    polynomial_decay,
+    step_decay,
+)
+from updates.schedules.schedule import Schedule
+from updates.schedules.waves import cosine_decay, cosine_restarts, one_cycle
+
+__all__ = [
+    "Schedule",
+    "constant_schedule",
+    "cosine_decay",
+    "cosine_restarts",
+    "exponential_decay",
+    "halflife_to_decay",
+    "inverse_sqrt",
+    "inverse_time_decay",
+    "join_schedules",
+    "linear_schedule",
+    "one_cycle",
+    "piecewise_constant",
+    "polynomial_decay",
+    "schedule_values",
+    "step_decay",
+    "warmup",
+]
