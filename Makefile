@@ -16,10 +16,10 @@ demo: $(VENV)/.demo
 	$(BIN)/python notebooks/race.py
 
 test: $(VENV)/.$(TEST_EXTRAS)
-	$(BIN)/python -m pytest -m "not slow"
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" --numprocesses 2
 
 test-slow: $(VENV)/.$(TEST_EXTRAS)
-	$(BIN)/python -m pytest -m slow
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -m slow --numprocesses 2
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -7,6 +7,7 @@ or a function of it that gives them,
 need not have the parameter's shape.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -258,13 +259,34 @@ def with_sam(loss, params):
     return updates.sam(loss, params, updates.adamw(learning_rate=0.01), rho=0.1)
 
 
-def with_total_norm_constraint(loss, params):
-    """Constrain gradients on their way to a rule."""
+def with_gradient_transforms(loss, params):
+    """Change gradients on their way to a rule."""
     grads = updates.get_or_compute_grads(loss, params)
+    grads = updates.zero_nonfinite(updates.centralize_gradients(grads))
+    grads = updates.add_l1_penalty(updates.add_weight_decay(grads, params, 0.01), params, 0.01)
+    grads = updates.clip_by_value(updates.clip_by_norm(grads, 2.0), 1.0)
+    grads = updates.clip_by_global_norm(updates.adaptive_clip(grads, params, 0.5), 0.6)
     return updates.sgd(updates.total_norm_constraint(grads, 0.5), params, 0.1)
 
 
-COMPOSITIONS = [with_sam, with_momentum, with_nesterov_momentum, with_total_norm_constraint]
+def with_transforms_and_schedules(loss, params):
+    """Wrap a rule in the transforms that keep state, with schedules inside."""
+    rate = updates.warmup(updates.cosine_restarts(0.05, 10), 3)
+    rule = updates.adam(learning_rate=rate, beta1=updates.one_cycle(0.9, 20))
+    steps = updates.accumulate_gradients(loss, params, rule, every=2)
+    steps = updates.apply_lookahead(updates.apply_weight_decay(steps, params), params, every=3)
+    steps = updates.apply_bounds(updates.reduce_on_plateau(steps, loss, params), params, high=2)
+    steps = updates.apply_norm_constraint(steps, max_norm=3.0)
+    return updates.apply_if_finite(updates.apply_ema(steps, params))
+
+
+COMPOSITIONS = [
+    with_sam,
+    with_momentum,
+    with_nesterov_momentum,
+    with_gradient_transforms,
+    with_transforms_and_schedules,
+]
 
 every_rule = pytest.mark.parametrize("row", RULES, ids=[repr(row.rule) for row in RULES])
 every_update = pytest.mark.parametrize(
@@ -301,6 +323,13 @@ def run(updates_of_params, steps=3, mode="FAST_COMPILE"):
     for _ in range(steps):
         step()
     return arrays(updates_of_params)
+
+
+@functools.cache
+def trained(make_updates):
+    """Run a rule or a composition for three steps on parameters of its own."""
+    params = parameters()
+    return run(make_updates(loss_of(params), params))
 
 
 def arrays(updates_of_params):

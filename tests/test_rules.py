@@ -2,13 +2,21 @@
 
 import inspect
 import pickle
-from collections import OrderedDict
 
 import numpy as np
 import pytensor
 import pytensor.tensor as pt
 import pytest
-from catalogue import RULES, assert_same_bits, every_rule, every_update, loss_of, parameters, run
+from catalogue import (
+    RULES,
+    assert_same_bits,
+    every_rule,
+    every_update,
+    loss_of,
+    parameters,
+    run,
+    trained,
+)
 
 import updates
 from updates.rules import __all__ as rule_names
@@ -35,9 +43,8 @@ def test_any_order_and_any_form_give_the_same_bits(make_updates):
     def shuffled(pairs):
         return [pairs[i] for i in np.random.default_rng(0).permutation(len(pairs))]
 
-    expected = run(OrderedDict(items()), steps=2)
     for form in (lambda pairs: pairs[::-1], lambda pairs: dict(shuffled(pairs))):
-        assert_same_bits(expected, run(form(items()), steps=2))
+        assert_same_bits(trained(make_updates), run(form(items())))
 
 
 # --- 2. One function, beside other updates ---------------------------------------------------
@@ -45,15 +52,14 @@ def test_any_order_and_any_form_give_the_same_bits(make_updates):
 
 @every_update
 def test_two_dictionaries_run_in_one_function_as_they_run_apart(make_updates):
-    def two():
-        first, second = parameters(), parameters()
-        for param in second:
-            param.name += "2"
-        return make_updates(loss_of(first), first), make_updates(loss_of(second), second)
-
-    apart = [run(one) for one in two()]
-    first, second = two()
-    assert_same_bits(run({**first, **second}), {**apart[0], **apart[1]})
+    first, second = parameters(), parameters()
+    for param in second:
+        param.name += "2"
+    together = {**make_updates(loss_of(first), first), **make_updates(loss_of(second), second)}
+    alone, after = trained(make_updates), run(together)
+    assert_same_bits(alone, {name: after[name] for name in alone})
+    for param in first:
+        np.testing.assert_array_equal(after[f"{param.name}2"], alone[param.name])
 
 
 # --- 3. The parameter's type wins ------------------------------------------------------------
@@ -237,11 +243,9 @@ def test_unnamed_parameters_have_state_with_their_position_in_its_name():
 @every_rule
 def test_a_deferred_rule_pickles_and_gives_the_same_as_a_direct_call(row):
     deferred = pickle.loads(pickle.dumps(row.rule))
-    direct, later = parameters(), parameters()
-    assert_same_bits(
-        run(getattr(updates, row.name)(loss_of(direct), direct, **row.rule.hyperparameters)),
-        run(deferred(loss_of(later), later)),
-    )
+    params = parameters()
+    direct = getattr(updates, row.name)(loss_of(params), params, **row.rule.hyperparameters)
+    assert_same_bits(trained(deferred), run(direct))
     assert repr(deferred) == repr(row.rule)
     assert repr(row.rule).startswith(row.name + "(learning_rate=")
 
