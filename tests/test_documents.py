@@ -7,6 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytensor
+import pytest
+import valley
+
+import updates
+from updates.rules import __all__ as rules
 
 ROOT = Path(__file__).parent.parent
 
@@ -23,13 +28,22 @@ def test_the_examples_of_the_readme_run(capsys):
     np.testing.assert_allclose(names["w"].get_value(), [1, -2, 0.5], atol=1e-3)
 
 
-def test_the_readme_lists_every_rule():
-    from updates.rules import __all__ as rules
-
+def test_the_readme_lists_every_public_name():
     text = (ROOT / "README.md").read_text()
-    assert [rule for rule in rules if f"`{rule}" not in text] == []
+    public = set(updates.__all__) - {"Deferred", "Schedule"}
+    assert [name for name in sorted(public) if f"`{name}" not in text] == []
 
 
+def test_every_rule_walks_down_the_valley(tmp_path):
+    assert set(valley.LEARNING_RATES) == set(rules) - {"momentum_updates"}
+    start, *_, end = walk = valley.walk("sam", steps=20)
+    assert valley.valley(*end) < 0.1 * valley.valley(*start)
+    picture = tmp_path / "valley.png"
+    valley.draw({"sam": walk, "rmsprop": valley.walk("rmsprop", steps=2)}, picture)
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.slow
 def test_the_demo_prints_a_table_and_draws_a_picture(tmp_path):
     picture = tmp_path / "learning_curves.png"
     command = [sys.executable, str(ROOT / "notebooks" / "race.py"), "--epochs", "1"]

@@ -405,7 +405,7 @@ def test_every_rule_can_be_called_with_its_learning_rate(name):
 
 
 BAD_ARGUMENTS = {
-    "--rule adamw": "adagrad_window",
+    "--rule adamms": "adagrad_window",
     "--eta 0": "expected a number above 0, got '0'",
     "--eta fast": "expected a number above 0, got 'fast'",
     "--eta nan": "expected a number above 0",

@@ -207,12 +207,40 @@ def test_time_does_not_stall_at_2_to_the_24(rule):
     assert clock.get_value() == 2**24 + 3
 
 
-@pytest.mark.parametrize("rule", [updates.adam, updates.adamax, updates.amsgrad])
+@pytest.mark.parametrize(
+    "rule",
+    [
+        updates.adam,
+        updates.adamax,
+        updates.amsgrad,
+        updates.adamw(weight_decay=0.0),
+        updates.adamaxw(weight_decay=0.0),
+    ],
+    ids=repr,
+)
 def test_the_first_float32_step_has_full_precision(rule):
     w = pytensor.shared(np.zeros(100, dtype="float32"), name="w")
     grads = np.random.default_rng(0).normal(size=100).astype("float32")
     run(rule([pt.constant(grads)], [w], learning_rate=1.0, epsilon=0.0), steps=1)
     np.testing.assert_allclose(w.get_value(), -np.sign(grads), rtol=3e-7)
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        updates.polyak_sgd,
+        updates.sophia,
+        updates.esgd,
+        updates.nesterov_lookahead(learning_rate=0.1),
+        updates.sam(rule=updates.sgd(learning_rate=0.1)),
+    ],
+    ids=repr,
+)
+def test_rules_that_need_the_loss_say_why_gradients_do_not_do(rule):
+    params = parameters()
+    grads = updates.get_or_compute_grads(loss_of(params), params)
+    with pytest.raises(TypeError, match="needs the loss itself and not its gradients, because "):
+        rule(grads, params)
 
 
 # --- 6. State has names and tags --------------------------------------------------------------
@@ -306,3 +334,43 @@ def test_the_order_of_updates_does_not_matter(reverse):
         step()
         seen.append((float(param.get_value()), float(param_update.get_value())))
     np.testing.assert_allclose(seen, [(0.8, 4.0), (0.4, 4.4), (-0.04, 3.4)], rtol=1e-15)
+
+
+# --- rules that no peer computes -----------------------------------------------------------------
+
+
+def test_esgd_divides_by_the_rows_of_the_hessian():
+    hessian = np.array([[3.0, 1.0, 0.0], [1.0, 2.0, 0.5], [0.0, 0.5, 0.2]])
+    w = pytensor.shared(np.array([1.0, -2.0]), name="w")
+    s = pytensor.shared(0.5, name="s")
+    both = pt.concatenate([w, s[None]])
+    result = updates.esgd(pt.dot(both, pt.dot(hessian, both)) / 2, [w, s], 0.1, halflife=5, seed=3)
+    step = pytensor.function([], updates=result, mode="FAST_COMPILE")
+    point, mean_square, rho = np.array([1.0, -2.0, 0.5]), np.zeros(3), 2 ** (-1 / 5)
+    random = np.random.default_rng(3)
+    for _ in range(10):
+        step()
+        noise = np.append(random.normal(size=2), random.normal())
+        mean_square = rho * mean_square + (1 - rho) * (hessian @ noise) ** 2
+        point = point - 0.1 * (hessian @ point) / (np.sqrt(mean_square) + 1e-8)
+        np.testing.assert_allclose(np.append(w.get_value(), s.get_value()), point, rtol=1e-12)
+
+
+def test_the_noise_of_noisy_sgd_fades_and_has_its_seed():
+    w = pytensor.shared(np.zeros(4), name="w")
+    result = updates.noisy_sgd([np.ones(4)], [w], 0.1, eta=0.5, gamma=0.6, seed=7)
+    step = pytensor.function([], updates=result, mode="FAST_COMPILE")
+    point, random = np.zeros(4), np.random.default_rng(7)
+    for call in range(1, 6):
+        step()
+        point = point - 0.1 * (1 + np.sqrt(0.5 / call**0.6) * random.normal(size=4))
+        np.testing.assert_allclose(w.get_value(), point, rtol=1e-12)
+
+
+def test_sam_keeps_the_dropout_of_the_first_gradient():
+    w, generator = pytensor.shared(np.ones(50), name="w"), pytensor.shared(np.random.default_rng(0))
+    next_generator, draw = pt.random.normal(size=50, rng=generator).owner.outputs
+    result = updates.sam(((w * (draw > 0)) ** 2).sum(), [w], updates.sgd(learning_rate=0.1))
+    pytensor.function([], updates={**result, generator: next_generator}, mode="FAST_COMPILE")()
+    dropped = np.random.default_rng(0).normal(size=50) <= 0
+    np.testing.assert_array_equal(w.get_value() == 1, dropped)

@@ -40,18 +40,18 @@ Schedules (symbolic step -> symbolic scalar):
 
 from updates import jax_dtypes as jax_dtypes  # registers its rewrite
 from updates.call import Deferred
-from updates.gradient_clipping import (
+from updates.gradients import (
     adaptive_clip,
+    add_gradient_noise,
+    add_l1_penalty,
+    add_weight_decay,
+    centralize_gradients,
     clip_by_global_norm,
     clip_by_norm,
     clip_by_value,
-    normalize_gradients,
-)
-from updates.gradient_terms import add_gradient_noise, add_l1_penalty, add_weight_decay
-from updates.gradients import (
-    centralize_gradients,
     get_or_compute_grads,
     norm_constraint,
+    normalize_gradients,
     scale_gradients,
     total_norm_constraint,
     zero_nonfinite,

@@ -18,7 +18,7 @@ from pytensor.graph.basic import Variable
 from pytensor.tensor.variable import TensorVariable
 
 from updates.arguments import Params, checked_grads, label
-from updates.gradients import checked_scalar, checked_tensors
+from updates.gradients.constraints import checked_scalar, checked_tensors
 from updates.hyperparameters import Hyperparameter, check
 from updates.state import generator, step_counter
 

@@ -21,7 +21,7 @@ from pytensor.graph.basic import Variable
 from pytensor.tensor.variable import TensorVariable
 
 from updates.arguments import Params, checked_grads
-from updates.gradients import checked_scalar, checked_tensors, unit_axes
+from updates.gradients.constraints import checked_scalar, checked_tensors, unit_axes
 from updates.hyperparameters import Hyperparameter, check
 from updates.norms import joint_norm, scaled
 

@@ -7,8 +7,7 @@
 - ``scale_gradients``: multiply by a number
 - ``zero_nonfinite``: put zero where an infinity or a NaN is
 
-Clipping is in ``gradient_clipping``, penalties and noise are in ``gradient_terms``; what they
-share with the above:
+Clipping is in ``clipping``, penalties and noise are in ``terms``; what they share with the above:
 
 - ``checked_tensors``, ``checked_scalar``: the checks of a list of tensors and of a number
 - ``unit_axes``: the axes that a norm of each unit sums over
