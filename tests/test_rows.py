@@ -102,6 +102,18 @@ def test_no_rows_at_all_is_a_step_without_effect():
     np.testing.assert_array_equal(whole.get_value(), table().get_value())
 
 
+def test_gradients_of_rows_may_be_clipped_on_their_way():
+    whole, alone = table(), table()
+    for variable, clip in ((whole, True), (alone, False)):
+        rows = variable[index]
+        grads = updates.get_or_compute_grads(loss_of_rows(rows), [rows])
+        norm = pt.sqrt((grads[0] ** 2).sum())
+        grads = updates.clip_by_global_norm(grads, 0.1) if clip else [grads[0] * 0.1 / norm]
+        result = updates.adagrad(grads, [rows], 0.1)
+        pytensor.function([index], updates=result, mode="FAST_COMPILE")(BATCHES[0])
+    np.testing.assert_allclose(whole.get_value(), alone.get_value(), rtol=1e-13)
+
+
 def test_rows_train_beside_whole_parameters_with_one_clock():
     whole, bias = table(dtype="float32"), pytensor.shared(np.ones(3), name="bias")
     rows = whole[index]

@@ -179,8 +179,9 @@ def check(owner: str, name: str, value: Any, *, schedules: bool = True) -> None:
         If it is a symbol with axes, or a number that is not in the range of its name.
     """
     if value is REQUIRED:
-        example = "rule=updates.sgd(learning_rate=0.01)" if name in RULES else f"{name}=0.01"
-        raise TypeError(f"{owner}: {name} is required, for example {example}")
+        number = "4" if name in COUNTS else "0.01"
+        example = "updates.sgd(learning_rate=0.01)" if name in RULES else number
+        raise TypeError(f"{owner}: {name} is required, for example {name}={example}")
     if value is None and {name, f"{owner}.{name}"} & OPTIONAL:
         return
     if name in RULES:

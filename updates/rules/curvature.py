@@ -11,6 +11,7 @@ from typing import Any
 
 import pytensor
 import pytensor.tensor as pt
+from pytensor.graph.basic import Variable
 from pytensor.tensor.variable import TensorVariable
 
 from updates.arguments import NO_GRADIENT, Params
@@ -22,7 +23,7 @@ _WHY = "it differentiates the gradients once more, along noise"
 
 @rule
 def sophia(
-    loss: TensorVariable | None = None,
+    loss: Variable | None = None,
     params: Params | None = None,
     learning_rate: Hyperparameter = 0.001,
     beta1: Hyperparameter = 0.965,
@@ -136,7 +137,7 @@ def sophia(
 
 @rule
 def esgd(
-    loss: TensorVariable | None = None,
+    loss: Variable | None = None,
     params: Params | None = None,
     learning_rate: Hyperparameter = 1e-4,
     halflife: Hyperparameter = 14,

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytensor.tensor as pt
+from pytensor.graph.basic import Variable
 from pytensor.graph.replace import clone_replace
 from pytensor.tensor.variable import TensorVariable
 
@@ -23,7 +24,7 @@ _WHY = "it takes their values at another point than the parameters"
 
 @rule
 def sam(
-    loss: TensorVariable | None = None,
+    loss: Variable | None = None,
     params: Params | None = None,
     rule: Callable[..., Any] = REQUIRED,
     rho: Hyperparameter = 0.05,
@@ -87,7 +88,7 @@ def sam(
 
 @rule
 def nesterov_lookahead(
-    loss: TensorVariable | None = None,
+    loss: Variable | None = None,
     params: Params | None = None,
     learning_rate: Hyperparameter = REQUIRED,
     momentum: Hyperparameter = 0.9,

@@ -162,7 +162,7 @@ def accumulate_gradients(
 
 def reduce_on_plateau(
     updates: UpdatesLike,
-    loss: TensorVariable,
+    loss: Variable,
     params: Params | None = None,
     factor: Hyperparameter = 0.1,
     patience: int = 10,
@@ -250,7 +250,7 @@ def reduce_on_plateau(
     mean, plateau, rest = call.scalar("mean_loss"), call.scalar("plateau"), call.scalar("cooldown")
 
     position = call.step % every
-    mean_new = (position * mean + loss.astype("float64")) / (position + 1)
+    mean_new = (position * mean + pt.cast(loss, "float64")) / (position + 1)
     is_due = pt.eq(position, every - 1)
     improves = mean_new < (1 - rtol) * best - atol
     rests = rest > 0
