@@ -47,6 +47,7 @@ def backend(name):
 
 
 @pytest.mark.filterwarnings("ignore:PyTensor could not link to a BLAS:UserWarning")
+@pytest.mark.filterwarnings("ignore:Skipping Assert:UserWarning")
 @pytest.mark.filterwarnings("ignore:The RandomType SharedVariables:UserWarning")
 @pytest.mark.parametrize("name", ["numba", "C", "JAX"])
 @pytest.mark.parametrize(("make_updates", "draws"), CASES)
