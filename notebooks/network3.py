@@ -108,12 +108,12 @@ RULES: dict[str, tuple[Callable[..., Any], float]] = {
     "lars": (updates.lars, 1.0),
     "lamb": (updates.lamb, 0.003),
     "novograd": (updates.novograd, 0.003),
-    "fromage": (updates.fromage, 0.01),
+    "fromage": (updates.fromage, 0.03),
     "muon": (updates.muon(adam_learning_rate=0.001), 0.01),
     "adafactor": (updates.adafactor(min_dim_size_to_factor=20), 0.01),
     "sm3": (updates.sm3, 0.03),
-    "dog": (updates.dog, 1.0),
-    "dowg": (updates.dowg, 1.0),
+    "dog": (updates.dog(initial_step=0.01), 1.0),
+    "dowg": (updates.dowg, 0.7),
     "prodigy": (updates.prodigy, 1.0),
     "polyak_sgd": (updates.polyak_sgd(max_learning_rate=0.1), 1.0),
     "asgd": (updates.asgd, 0.03),
@@ -121,7 +121,7 @@ RULES: dict[str, tuple[Callable[..., Any], float]] = {
     "schedule_free_adamw": (updates.schedule_free_adamw, 0.0025),
     "madgrad": (updates.madgrad, 0.001),
     "sophia": (updates.sophia, 0.0003),
-    "esgd": (updates.esgd, 0.001),
+    "esgd": (updates.esgd, 0.01),
 }
 
 
