@@ -216,7 +216,7 @@ def test_time_does_not_stall_at_2_to_the_24(rule):
         updates.adamw(weight_decay=0.0),
         updates.adamaxw(weight_decay=0.0),
     ],
-    ids=repr,
+    ids=lambda rule: getattr(rule, "__name__", repr(rule)),
 )
 def test_the_first_float32_step_has_full_precision(rule):
     w = pytensor.shared(np.zeros(100, dtype="float32"), name="w")
@@ -234,7 +234,7 @@ def test_the_first_float32_step_has_full_precision(rule):
         updates.nesterov_lookahead(learning_rate=0.1),
         updates.sam(rule=updates.sgd(learning_rate=0.1)),
     ],
-    ids=repr,
+    ids=lambda rule: getattr(rule, "__name__", repr(rule)),
 )
 def test_rules_that_need_the_loss_say_why_gradients_do_not_do(rule):
     params = parameters()
