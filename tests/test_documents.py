@@ -16,7 +16,8 @@ from updates.rules import __all__ as rules
 ROOT = Path(__file__).parent.parent
 
 
-def test_the_examples_of_the_readme_run(capsys):
+def test_the_examples_of_the_readme_run(capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
     [first, *rest] = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
     assert first.count("\n") <= 16
     names = {}

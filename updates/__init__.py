@@ -30,7 +30,7 @@ Update transforms (OrderedDict -> OrderedDict):
     merge_updates, reduce_on_plateau
 
 Averages of parameters, and state:
-    averages, use_averages, is_state
+    averages, use_averages, is_state, state_dict, load_state_dict, reset, save, load
 
 Schedules (symbolic step -> symbolic scalar):
     constant_schedule, cosine_decay, cosine_restarts, exponential_decay, halflife_to_decay,
@@ -40,6 +40,7 @@ Schedules (symbolic step -> symbolic scalar):
 
 from updates import jax_dtypes as jax_dtypes  # registers its rewrite
 from updates.call import Deferred
+from updates.checkpoint import load, save
 from updates.gradients import (
     adaptive_clip,
     add_gradient_noise,
@@ -127,6 +128,7 @@ from updates.schedules import (
     warmup,
 )
 from updates.state import is_state
+from updates.state_dict import CheckpointError, load_state_dict, reset, state_dict
 from updates.transforms import (
     accumulate_gradients,
     apply_bounds,
@@ -147,6 +149,7 @@ from updates.transforms import (
 __version__ = "0.1.0"
 
 __all__ = [
+    "CheckpointError",
     "Deferred",
     "Schedule",
     "accumulate_gradients",
@@ -203,6 +206,8 @@ __all__ = [
     "lars",
     "linear_schedule",
     "lion",
+    "load",
+    "load_state_dict",
     "madgrad",
     "merge_updates",
     "momentum",
@@ -225,9 +230,11 @@ __all__ = [
     "prodigy",
     "radam",
     "reduce_on_plateau",
+    "reset",
     "rmsprop",
     "rprop",
     "sam",
+    "save",
     "scale_gradients",
     "schedule_free_adamw",
     "schedule_free_sgd",
@@ -237,6 +244,7 @@ __all__ = [
     "signum",
     "sm3",
     "sophia",
+    "state_dict",
     "step_decay",
     "total_norm_constraint",
     "use_averages",

@@ -13,7 +13,6 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, ParamSpec
 
-import numpy as np
 import pytensor.tensor as pt
 from pytensor.compile.sharedvalue import SharedVariable
 from pytensor.graph.basic import Variable
@@ -40,9 +39,9 @@ from updates.hyperparameters import (
 )
 from updates.rows import combined, table_of, written
 from updates.state import (
-    array,
     average_of,
     copy_of,
+    filled,
     full_like,
     generator,
     is_state,
@@ -176,13 +175,13 @@ class Call:
         self, param: TensorVariable, slot: str, shape: tuple[int, ...] = ()
     ) -> TensorSharedVariable:
         """Make state of another shape for a parameter, of its dtype."""
-        state = array(np.zeros(shape, dtype=param.type.dtype), self._name(param, slot))
+        state = filled(self._name(param, slot), param.type.dtype, shape)
         state.tag.updates_param = param
         return state
 
     def scalar(self, slot: str, value: float = 0.0, dtype: str = "float64") -> TensorSharedVariable:
         """Make a state scalar for the whole call, named ``<rule>/<slot>``."""
-        return array(np.asarray(value, dtype=dtype), f"{self.owner}/{slot}")
+        return filled(f"{self.owner}/{slot}", dtype, start=value)
 
     def average(
         self, param: TensorVariable, slot: str, value: TensorVariable, decay: TensorVariable

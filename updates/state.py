@@ -3,16 +3,20 @@
 - ``zeros_like(param, name)``: state of a parameter's dtype and shape, starting at zero
 - ``full_like``, ``copy_of``: the same, starting at a number or at the parameter's value
 - ``average_of``: a copy that will hold an average of the parameter, and says so
-- ``array(value, name)``: state of any other shape or dtype
+- ``filled(name, dtype, shape, start)``: state of any other shape or dtype
 - ``step_counter(name)``: a counter of calls
 - ``generator(name, seed)``: a random generator
 - ``is_state(variable)``: tell a rule's state from a parameter
+- ``start_of(state)``: the value that state starts from
 
 A state variable is an ordinary shared variable whose name reads
 ``<param name>/<rule>/<slot>`` (``<rule>/step`` for a counter) and whose ``tag`` says that it
-is state, of which parameter (``updates_param``), and of which it holds an average
+is state, what it starts from (``updates_start``: a number, a seed, or the parameter to copy), to
+which parameter it belongs (``updates_param``), and of which it holds an average
 (``updates_average_of``).
 """
+
+from typing import Any
 
 import numpy as np
 import pytensor
@@ -35,23 +39,20 @@ def zeros_like(
     extra_axes : tuple of int, optional
         Lengths of axes to add after those of the parameter.
     """
-    value = param.get_value(borrow=True)
-    return _state(
-        np.zeros((*value.shape, *extra_axes), dtype=param.type.dtype),
-        name,
-        static_shape=(*param.type.shape, *extra_axes),
-    )
+    zeros = np.zeros((*param.get_value(borrow=True).shape, *extra_axes), dtype=param.type.dtype)
+    return _state(zeros, name, 0, static_shape=(*param.type.shape, *extra_axes))
 
 
 def full_like(param: TensorSharedVariable, name: str, value: float) -> TensorSharedVariable:
     """Make a state variable like `zeros_like` that starts at one number."""
     full = np.full(param.get_value(borrow=True).shape, value, dtype=param.type.dtype)
-    return _state(full, name, static_shape=param.type.shape)
+    return _state(full, name, value, static_shape=param.type.shape)
 
 
 def copy_of(param: TensorSharedVariable, name: str) -> TensorSharedVariable:
     """Make a state variable that starts at the value that a parameter has now."""
-    return _state(np.array(param.get_value(borrow=True)), name, static_shape=param.type.shape)
+    copy = np.array(param.get_value(borrow=True))
+    return _state(copy, name, param, static_shape=param.type.shape)
 
 
 def average_of(param: TensorSharedVariable, name: str) -> TensorSharedVariable:
@@ -61,21 +62,22 @@ def average_of(param: TensorSharedVariable, name: str) -> TensorSharedVariable:
     return average
 
 
-def array(value: np.ndarray, name: str) -> TensorSharedVariable:
-    """Make a state variable that starts at a value of its own, which fixes its shape."""
-    return _state(value, name, static_shape=value.shape)
+def filled(
+    name: str, dtype: str, shape: tuple[int, ...] = (), start: float = 0
+) -> TensorSharedVariable:
+    """Make a state variable of any dtype and shape that starts at one number."""
+    return _state(np.full(shape, start, dtype=dtype), name, start, static_shape=shape)
 
 
 def generator(name: str, seed: int) -> SharedVariable:
     """Make a state variable that holds a NumPy random generator."""
     variable = pytensor.shared(np.random.default_rng(seed), name=name, borrow=True)
-    variable.tag.updates_state = True
-    return variable
+    return _tagged(variable, seed)
 
 
 def step_counter(name: str) -> TensorSharedVariable:
     """Make an int64 state variable that counts the calls of the compiled function."""
-    return array(np.zeros((), dtype="int64"), name)
+    return filled(name, "int64")
 
 
 def is_state(variable: Variable) -> bool:
@@ -93,9 +95,24 @@ def is_state(variable: Variable) -> bool:
     return getattr(variable.tag, "updates_state", False)
 
 
+def start_of(state: SharedVariable) -> Any:
+    """Return the value that a state variable starts from, anew."""
+    start, value = state.tag.updates_start, state.get_value(borrow=True)
+    if isinstance(start, SharedVariable):  # a copy of this parameter
+        return np.array(start.get_value(borrow=True))
+    if isinstance(value, np.random.Generator):
+        return np.random.default_rng(start)
+    return np.full(np.shape(value), start, dtype=state.type.dtype)
+
+
 def _state(
-    value: np.ndarray, name: str, static_shape: tuple[int | None, ...]
+    value: np.ndarray, name: str, start: Any, static_shape: tuple[int | None, ...]
 ) -> TensorSharedVariable:
     variable = pytensor.shared(value, name=name, shape=static_shape, borrow=True)
+    return _tagged(variable, start)
+
+
+def _tagged(variable: Any, start: Any) -> Any:
     variable.tag.updates_state = True
+    variable.tag.updates_start = start
     return variable

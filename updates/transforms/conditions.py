@@ -24,7 +24,7 @@ from updates.call import (
 )
 from updates.hyperparameters import REQUIRED, Hyperparameter
 from updates.rows import choose, touched
-from updates.state import array
+from updates.state import filled
 
 
 def apply_if_finite(updates: UpdatesLike) -> Updates:
@@ -84,7 +84,7 @@ def apply_if_finite(updates: UpdatesLike) -> Updates:
             finite &= pt.isfinite(touched(variable, new_value)).all()
     for variable, new_value in copy.items():
         copy[variable] = _keep_unless(finite, variable, new_value)
-    skipped = array(np.zeros((), dtype="int64"), f"{owner}/skipped")
+    skipped = filled(f"{owner}/skipped", "int64")
     copy[skipped] = pt.switch(finite, skipped, skipped + 1)
     return copy
 

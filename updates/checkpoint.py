@@ -1,0 +1,301 @@
+"""Checkpoints: the state of a dictionary of updates in one file that is whole or is refused.
+
+- ``save``: write a checkpoint, so that the path holds the old one or the new one at any moment
+- ``load``: put a checkpoint back, all of it or nothing
+
+The format is NumPy's ``.npz``, an uncompressed zip archive: one ``<key>.npy`` for each variable,
+keys as in `state_dict`, after ``%updates.npy``, the bytes of a JSON text with the format's
+version, every key with its dtype and shape, and ``extra``. The archive's comment is the CRC-32 of
+all bytes before it. There is no pickle in it, and none is ever read.
+"""
+
+import json
+import math
+import os
+import re
+import secrets
+import stat
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.lib import format as npy
+from pytensor.compile.sharedvalue import SharedVariable
+
+from updates.call import UpdatesLike
+from updates.state_dict import (
+    CheckpointError,
+    assign,
+    checked_value,
+    compared_keys,
+    keyed,
+    to_array,
+)
+
+VERSION = 1
+_MANIFEST = "%updates.npy"  # no key has a bare % in its file name
+_CRC_LENGTH = 8
+_BLOCK = 1 << 22
+
+
+def save(path: str | os.PathLike[str], updates: UpdatesLike, extra: Any = None) -> None:
+    """Write everything that a dictionary of updates changes into one file.
+
+    The file is written beside `path`, flushed to the disk and put in its place in one move:
+    whatever happens, a kill included, the path holds the old checkpoint or the new one, whole. A
+    kill can leave the file beside it, called ``.<name>.<letters>.tmp``. A symbolic link at `path`
+    stays one, and permissions stay as they are.
+
+    Parameters
+    ----------
+    path : str or path
+        The file, usually ``*.npz``; its folder must exist.
+    updates : dict or list of pairs
+        Shared variable to next value: all that the compiled function changes, a user's own
+        random generators and running means included, so that a resumed run is bit-identical
+        to one that never stopped. See `state_dict`.
+    extra : JSON-able, optional
+        Facts to keep beside: epoch, best score, ...
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written; the old one is then untouched.
+    ValueError, TypeError
+        If `updates` is empty or no dictionary of updates, or `extra` cannot be written as JSON.
+
+    Examples
+    --------
+    >>> import pytensor, tempfile, updates
+    >>> w = pytensor.shared(1.0, name="w")
+    >>> rule = updates.adam(w**2, [w])
+    >>> step = pytensor.function([], updates=rule)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     updates.save(f"{folder}/run.npz", rule, extra={"epoch": 3})
+    ...     _ = step()
+    ...     updates.load(f"{folder}/run.npz", rule)
+    {'epoch': 3}
+    >>> float(w.get_value())
+    1.0
+    """
+    arrays = {key: to_array(variable) for key, variable in keyed("save", updates).items()}
+    manifest = _manifest(arrays, extra)
+    with _replacing(Path(os.path.realpath(path))) as file:
+        writer: Any = _CheckedWriter(file)
+        with zipfile.ZipFile(writer, "w") as archive:
+            archive.comment = b"0" * _CRC_LENGTH
+            for member, array in (
+                (_MANIFEST, manifest),
+                *zip(_members(arrays), arrays.values(), strict=True),
+            ):
+                with archive.open(zipfile.ZipInfo(member), "w", force_zip64=True) as stream:
+                    npy.write_array(stream, array, version=(1, 0), allow_pickle=False)
+        writer.finish()
+
+
+def load(path: str | os.PathLike[str], updates: UpdatesLike, strict: bool = True) -> Any:
+    """Put everything back that `save` wrote: all of it, or nothing if something does not fit.
+
+    Parameters
+    ----------
+    path : str or path
+        The file.
+    updates : dict or list of pairs
+        Updates of the same model and rule as those that were saved.
+    strict : bool, optional
+        Whether the keys must be the same; otherwise what has no counterpart is left alone.
+
+    Returns
+    -------
+    JSON-able
+        The `extra` that was saved.
+
+    Raises
+    ------
+    CheckpointError
+        If the file is damaged, not a checkpoint, of a newer version, or of another model: the
+        message names the file and what does not fit. Every variable is then as it was.
+    OSError
+        If the file cannot be read.
+    ValueError, TypeError
+        If `updates` is empty or no dictionary of updates.
+
+    Examples
+    --------
+    See `save`.
+    """
+    variables = keyed("load", updates)
+    with open(path, "rb") as file:
+        try:
+            values, extra = _read(file, variables, strict)
+        except Exception as error:  # a hostile file can make any step of reading fail
+            reason = error if isinstance(error, CheckpointError) else f"it is damaged ({error!r})"
+            raise CheckpointError(f"load: {os.fspath(path)!r}: {reason}") from error
+    assign(values)
+    return extra
+
+
+def _manifest(arrays: dict[str, np.ndarray], extra: Any) -> np.ndarray:
+    described = {key: [str(array.dtype), array.shape] for key, array in arrays.items()}
+    content = {"version": VERSION, "arrays": described, "extra": extra}
+    try:
+        text = json.dumps(content)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise TypeError(
+            f"save: extra must be made of what JSON knows (dictionaries, lists, strings, numbers, "
+            f"True, False, None): {error}"
+        ) from error
+    return np.frombuffer(text.encode(), dtype="uint8")
+
+
+def _members(keys: Iterable[str]) -> list[str]:
+    """Name the file of each key within the archive; ``%`` and control characters are quoted."""
+    return [re.sub(r"[%\x00-\x1f]", lambda c: f"%{ord(c[0]):02x}", key) + ".npy" for key in keys]
+
+
+class _CheckedWriter:
+    """A file to write to whose last bytes become the checksum of all before them."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._crc = 0
+        self._tail = b""
+
+    def write(self, data: Any) -> int:
+        """Write all but the last few bytes of what has come so far."""
+        view = memoryview(data).cast("B")
+        if len(view) < _CRC_LENGTH:
+            view = memoryview(self._tail + bytes(view))
+        else:
+            self._emit(self._tail)
+        self._emit(view[:-_CRC_LENGTH])
+        self._tail = bytes(view[-_CRC_LENGTH:])
+        return len(data)
+
+    def flush(self) -> None:
+        """Flush the file."""
+        self._file.flush()
+
+    def finish(self) -> None:
+        """Write the checksum in the place of the last bytes."""
+        self._file.write(b"%08x" % self._crc)
+
+    def _emit(self, data: Any) -> None:
+        self._crc = zlib.crc32(data, self._crc)
+        self._file.write(data)
+
+
+@contextmanager
+def _replacing(target: Path) -> Iterator[BinaryIO]:
+    """Open a file that takes the place of another once it is written and on the disk."""
+    temporary = target.with_name(f".{target.name[:100]}.{secrets.token_hex(4)}.tmp")
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        try:
+            with open(descriptor, "wb") as file:
+                _copy_permissions(target, file.fileno())
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, target)
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(temporary)
+            raise
+        folder = os.open(target.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        error.filename = error.filename or str(target)
+        raise
+
+
+def _copy_permissions(target: Path, descriptor: int) -> None:
+    try:
+        old = target.stat()
+    except FileNotFoundError:
+        return
+    with suppress(PermissionError):
+        os.fchown(descriptor, old.st_uid, old.st_gid)
+    os.fchmod(descriptor, stat.S_IMODE(old.st_mode))
+
+
+def _read(
+    file: BinaryIO, variables: Mapping[str, SharedVariable], strict: bool
+) -> tuple[list[tuple[SharedVariable, Any]], Any]:
+    """Read and check a value for each variable, and return them with the extra facts."""
+    size = _check_crc(file)
+    with zipfile.ZipFile(file) as archive:
+        manifest = _checked_manifest(_read_array(archive, _MANIFEST, size))
+        described = manifest["arrays"]
+        members = dict(zip(described, _members(described), strict=True))
+        if archive.namelist() != [_MANIFEST, *members.values()]:
+            raise CheckpointError("its entries are not those that it lists")
+        compared_keys(variables, described, strict)
+        values = []
+        for key in variables.keys() & described.keys():
+            array = _read_array(archive, members[key], size)
+            if [str(array.dtype), list(array.shape)] != described[key]:
+                raise CheckpointError(f"{key!r} is not what the file lists: {described[key]}")
+            values.append((variables[key], checked_value(key, variables[key], array)))
+    return values, manifest["extra"]
+
+
+def _check_crc(file: BinaryIO) -> int:
+    """Compare the checksum with all bytes before it, and return the length of the file."""
+    size = os.fstat(file.fileno()).st_size
+    crc, left = 0, size - _CRC_LENGTH
+    while left > 0:
+        block = file.read(min(left, _BLOCK))
+        if not block:
+            break
+        crc = zlib.crc32(block, crc)
+        left -= len(block)
+    if left != 0 or file.read() != b"%08x" % crc:
+        raise CheckpointError("it is damaged or no checkpoint: its checksum does not fit")
+    return size
+
+
+def _checked_manifest(text: np.ndarray) -> dict[str, Any]:
+    manifest = json.loads(text.tobytes().decode())
+    version = manifest["version"]
+    if version != VERSION:
+        newer = isinstance(version, int) and version > VERSION
+        raise CheckpointError(
+            f"it has format version {version!r}, and this version of updates reads {VERSION}"
+            + ("; install a newer one" if newer else "")
+        )
+    return manifest
+
+
+def _read_array(archive: zipfile.ZipFile, member: str, size: int) -> np.ndarray:
+    """Read one array of a file of a known size, trusting nothing that it says of itself."""
+    info = archive.getinfo(member)
+    if info.compress_type != zipfile.ZIP_STORED or info.flag_bits & 1:
+        raise CheckpointError(f"{member!r} is compressed or encrypted, which no checkpoint is")
+    with archive.open(info) as stream:
+        if npy.read_magic(stream) != (1, 0):
+            raise CheckpointError(f"{member!r} has another version of NumPy's format")
+        shape, fortran_order, dtype = npy.read_array_header_1_0(stream)
+        if dtype.hasobject:
+            raise CheckpointError(f"{member!r} holds Python objects, which are never read")
+        if dtype.itemsize * math.prod(shape) > size:
+            raise CheckpointError(
+                f"{member!r} of dtype {dtype} and shape {shape} is not in the file"
+            )
+        array = np.empty(shape, dtype, order="F" if fortran_order else "C")
+        left = memoryview(array.ravel(order="K").view("uint8"))
+        while left:
+            count = stream.readinto(left)  # type: ignore[attr-defined]
+            if not count:
+                raise CheckpointError(f"{member!r} ends early")
+            left = left[count:]
+        if stream.read(1):
+            raise CheckpointError(f"{member!r} goes on after its end")
+    return array

@@ -1,0 +1,242 @@
+"""State as a dictionary of arrays: read it, put it back, start it anew.
+
+- ``state_dict``: everything that a dictionary of updates changes, by key
+- ``load_state_dict``: put such values back, all of them or none
+- ``CheckpointError``: what state that does not fit raises
+- ``reset``: put the library's state, and not the parameters, back to its start
+- ``keyed``, ``to_array``, ``checked_value``: the keys of variables, values as arrays and back
+
+The key of a variable is its name. Variables without a name are called ``variable_0``,
+``variable_1``, ... in the order of the dictionary; of those with equal names the second gets
+``#2`` behind its name, and so on. A random generator becomes an array of bytes, the JSON text
+of its state.
+"""
+
+import itertools
+import json
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from pytensor.compile.sharedvalue import SharedVariable
+from pytensor.graph.basic import Variable
+from pytensor.graph.traversal import ancestors
+
+from updates.call import UpdatesLike, checked_updates
+from updates.state import is_state, start_of
+
+
+class CheckpointError(ValueError):
+    """Saved state that does not fit, or a file of it that is damaged, hostile or too new."""
+
+
+def state_dict(updates: UpdatesLike) -> dict[str, np.ndarray]:
+    """Return copies of the values of everything that a dictionary of updates changes.
+
+    Parameters
+    ----------
+    updates : dict or list of pairs
+        Shared variable to next value: what is given to ``pytensor.function``. Give it all of what
+        the function changes, a user's own random generators and running means included. What the
+        function advances by itself, the generator of `add_gradient_noise` for instance, is found.
+
+    Returns
+    -------
+    dict of str to numpy.ndarray
+        Key to value, of each variable's dtype and shape, in the order of `updates`; the keys are
+        those of the module's docstring.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If `updates` is empty or no dictionary of updates.
+
+    See Also
+    --------
+    save : the same into a file.
+
+    Examples
+    --------
+    >>> import pytensor, updates
+    >>> w = pytensor.shared(1.0, name="w")
+    >>> rule = updates.momentum(w**2, [w], learning_rate=0.1)
+    >>> updates.state_dict(rule)
+    {'w/momentum/velocity': array(0.), 'w': array(1.)}
+    """
+    variables = keyed("state_dict", updates)
+    return {key: np.array(to_array(variable)) for key, variable in variables.items()}
+
+
+def load_state_dict(
+    updates: UpdatesLike, state: Mapping[str, Any], strict: bool = True
+) -> tuple[list[str], list[str]]:
+    """Put values back that `state_dict` returned: all of them, or none if one does not fit.
+
+    Parameters
+    ----------
+    updates : dict or list of pairs
+        Updates of the same model and rule as those that the values are of.
+    state : dict of str to array
+        Key to value. Values are copied.
+    strict : bool, optional
+        Whether the keys must be the same. Otherwise what has no counterpart is left alone;
+        dtypes and shapes must fit in any case.
+
+    Returns
+    -------
+    (list of str, list of str)
+        The keys that `state` lacks, and those that it has too many. Empty if `strict`.
+
+    Raises
+    ------
+    CheckpointError
+        If a key, a dtype or a shape does not fit; the message names it. Every variable is then as
+        it was.
+    ValueError, TypeError
+        If `updates` is empty or no dictionary of updates, or `state` no dictionary.
+
+    Examples
+    --------
+    >>> import pytensor, updates
+    >>> w = pytensor.shared(1.0, name="w")
+    >>> rule = updates.momentum(w**2, [w], learning_rate=0.1)
+    >>> before = updates.state_dict(rule)
+    >>> _ = pytensor.function([], updates=rule)()
+    >>> updates.load_state_dict(rule, before)
+    ([], [])
+    >>> float(w.get_value())
+    1.0
+    """
+    owner = "load_state_dict"
+    if not isinstance(state, Mapping):
+        raise TypeError(
+            f"{owner}: state must be a dictionary of arrays by key, got {state!r} of type "
+            f"{type(state).__name__}"
+        )
+    variables = keyed(owner, updates)
+    try:
+        missing, unexpected = compared_keys(variables, state, strict)
+        values = [
+            (variable, checked_value(key, variable, np.array(state[key])))
+            for key, variable in variables.items()
+            if key in state
+        ]
+    except CheckpointError as error:
+        raise CheckpointError(f"{owner}: {error}") from None
+    assign(values)
+    return missing, unexpected
+
+
+def reset(updates: UpdatesLike) -> None:
+    """Put the state that the library made back to its start, as if no step had been taken.
+
+    Averages, velocities and sums become zero again, time 0, random generators what their seed
+    makes of them. State that starts as a copy of a parameter becomes a copy of its present value.
+    Parameters, and variables of your own, stay as they are.
+
+    Parameters
+    ----------
+    updates : dict or list of pairs
+        Shared variable to next value.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If `updates` is empty or no dictionary of updates.
+
+    Examples
+    --------
+    >>> import pytensor, updates
+    >>> w = pytensor.shared(1.0, name="w")
+    >>> rule = updates.adam(w**2, [w], learning_rate=0.1)
+    >>> _ = pytensor.function([], updates=rule)()
+    >>> updates.reset(rule)
+    >>> {key: float(value.round(1)) for key, value in updates.state_dict(rule).items()}
+    {'w/adam/first_moment': 0.0, 'w/adam/second_moment': 0.0, 'adam/step': 0.0, 'w': 0.9}
+    """
+    variables = filter(is_state, keyed("reset", updates).values())
+    assign([(variable, start_of(variable)) for variable in variables])
+
+
+def keyed(owner: str, updates: UpdatesLike) -> OrderedDict[str, SharedVariable]:
+    """Give every variable that a dictionary changes its key, in the order of the dictionary."""
+    copy = checked_updates(owner, updates)
+    variables: list[Any] = [*copy]
+    variables += (v for v in ancestors(copy.values()) if _advances(v) and v not in copy)
+    names = {variable.name for variable in variables}
+    result: OrderedDict[str, SharedVariable] = OrderedDict()
+    for variable in variables:
+        name = variable.name
+        numbered = (
+            f"{name}#{n}" if name else f"variable_{n}" for n in itertools.count(2 * bool(name))
+        )
+        free = (key for key in numbered if key not in names and key not in result)
+        result[name if name and name not in result else next(free)] = variable
+    return result
+
+
+def _advances(variable: Variable) -> bool:
+    """Tell whether a compiled function advances a variable by itself."""
+    return isinstance(variable, SharedVariable) and variable.default_update is not None
+
+
+def compared_keys(
+    variables: Mapping[str, Any], given: Mapping[str, Any], strict: bool
+) -> tuple[list[str], list[str]]:
+    """Return the keys that are missing and those that are too many, or refuse them."""
+    missing = [key for key in variables if key not in given]
+    unexpected = [key for key in given if key not in variables]
+    if strict and (missing or unexpected):
+        parts = [
+            f"{what} {', '.join(map(repr, keys[:5]))}{' ...' if len(keys) > 5 else ''}"
+            for what, keys in (("lacks", missing), ("has unknown", unexpected))
+            if keys
+        ]
+        raise CheckpointError(f"the saved state {' and '.join(parts)}: is it another model?")
+    return missing, unexpected
+
+
+def to_array(variable: SharedVariable) -> np.ndarray:
+    """Return the value of a variable as an array, without a copy where there is one."""
+    value = variable.get_value(borrow=True)
+    if isinstance(value, np.random.Generator):
+        text = json.dumps(value.bit_generator.state, default=np.ndarray.tolist)
+        return np.frombuffer(text.encode(), dtype="uint8")
+    return np.asarray(value)
+
+
+def checked_value(key: str, variable: SharedVariable, value: np.ndarray) -> Any:
+    """Return a new value for a variable from an array that fits it, or say why it does not."""
+    present = variable.get_value(borrow=True)
+    if isinstance(present, np.random.Generator):
+        return _generator(key, present, value)
+    expected = np.asarray(present)
+    if value.dtype != expected.dtype or value.shape != expected.shape:
+        raise CheckpointError(
+            f"{key!r} has dtype {value.dtype} and shape {value.shape}, the variable has dtype "
+            f"{expected.dtype} and shape {expected.shape}"
+        )
+    return value
+
+
+def assign(values: list[tuple[SharedVariable, Any]]) -> None:
+    """Set values that have been checked."""
+    for variable, value in values:
+        variable.set_value(value, borrow=True)
+
+
+def _generator(key: str, present: np.random.Generator, value: np.ndarray) -> np.random.Generator:
+    """Make a generator of the present one's kind from the bytes of its state."""
+    kind = type(present.bit_generator)
+    try:
+        if value.dtype != np.uint8 or value.ndim != 1:
+            raise ValueError(f"dtype {value.dtype} and shape {value.shape}, not bytes")
+        state = json.loads(value.tobytes().decode())
+        bit_generator = kind(0)
+        bit_generator.state = state
+    except (ValueError, TypeError, KeyError, OverflowError, AttributeError) as error:
+        raise CheckpointError(
+            f"{key!r} is not the state of a random generator of type {kind.__name__}: {error}"
+        ) from error
+    return np.random.Generator(bit_generator)
