@@ -78,10 +78,11 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "dowg": {"initial_distance": 0.5},
     "esgd": {"halflife": 3},
     "gradient_updates_momentum": {"momentum": 0.5},
+    "muon": {"momentum": 0.7},
     "noisy_sgd": {"eta": 1.0},
     "polyak_sgd": {"max_learning_rate": 10.0},
     "prodigy": {"initial_distance": 0.1},
-    "sophia": {"gamma": 1.0, "update_interval": 1},
+    "sophia": {"gamma": 1.0, "update_interval": 1, "beta1": 0.7, "beta2": 0.9},
 }
 
 
