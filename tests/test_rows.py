@@ -75,6 +75,7 @@ def test_other_rows_and_their_state_rest_and_repeated_rows_are_combined(row):
                 np.testing.assert_array_equal(after[variable.name][3:], start[3:])
 
 
+@pytest.mark.filterwarnings("ignore:Explicitly requested dtype:UserWarning")
 @pytest.mark.parametrize("mode", ["NUMBA", "JAX"])
 def test_rows_on_other_backends(mode):
     if mode == "JAX":
