@@ -50,7 +50,7 @@ def test_sgd_and_adagrad_equal_the_dense_result(rule, kwargs):
     by_rows, dense = trained(rule, **kwargs), trained(rule, dense=True, **kwargs)
     rtol = 1e-4 if kwargs.get("dtype") == "float32" else 1e-12
     for name, value in dense.items():
-        np.testing.assert_allclose(by_rows[name], value, rtol=rtol, err_msg=name)
+        np.testing.assert_allclose(by_rows[name], value, rtol=1e-10, err_msg=name)
 
 
 @pytest.mark.parametrize("row", BY_ELEMENT, ids=[repr(row.rule) for row in BY_ELEMENT])
@@ -75,17 +75,14 @@ def test_other_rows_and_their_state_rest_and_repeated_rows_are_combined(row):
                 np.testing.assert_array_equal(after[variable.name][3:], start[3:])
 
 
-@pytest.mark.filterwarnings("ignore:Explicitly requested dtype:UserWarning")
 @pytest.mark.parametrize("mode", ["NUMBA", "JAX"])
 def test_rows_on_other_backends(mode):
     if mode == "JAX":
         pytest.importorskip("jax", reason="JAX is not installed")
-    # JAX computes in float32 when floatX was float32 as it was first used.
-    rtol = 1e-5 if mode == "JAX" else 1e-10
     for rule in (updates.adagrad(learning_rate=0.1), updates.adam(learning_rate=0.1)):
         expected, got = trained(rule), trained(rule, mode=get_mode(mode))
         for name, value in expected.items():
-            np.testing.assert_allclose(got[name], value, rtol=rtol, err_msg=name)
+            np.testing.assert_allclose(got[name], value, rtol=1e-10, err_msg=name)
 
 
 def test_an_index_that_is_known_may_repeat_rows_too():
