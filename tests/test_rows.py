@@ -50,7 +50,7 @@ def test_sgd_and_adagrad_equal_the_dense_result(rule, kwargs):
     by_rows, dense = trained(rule, **kwargs), trained(rule, dense=True, **kwargs)
     rtol = 1e-4 if kwargs.get("dtype") == "float32" else 1e-12
     for name, value in dense.items():
-        np.testing.assert_allclose(by_rows[name], value, rtol=1e-10, err_msg=name)
+        np.testing.assert_allclose(by_rows[name], value, rtol=rtol, err_msg=name)
 
 
 @pytest.mark.parametrize("row", BY_ELEMENT, ids=[repr(row.rule) for row in BY_ELEMENT])

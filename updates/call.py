@@ -11,8 +11,10 @@ import functools
 import inspect
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from numbers import Real
 from typing import Any, ParamSpec
 
+import numpy as np
 import pytensor.tensor as pt
 from pytensor.compile.sharedvalue import SharedVariable
 from pytensor.graph.basic import Variable
@@ -27,6 +29,7 @@ from updates.arguments import (
     checked_params,
     fit,
     is_float_tensor,
+    kind_of,
     label,
 )
 from updates.hyperparameters import (
@@ -295,6 +298,13 @@ def checked_updates(owner: str, updates: UpdatesLike) -> Updates:
             )
         if variable in copy:
             raise ValueError(f"{owner}: updates gives {variable} two next values")
+        if isinstance(new_value, Real | np.ndarray):  # pytensor.function takes these as well
+            new_value = pt.as_tensor_variable(new_value)
+        if not isinstance(new_value, Variable):
+            raise TypeError(
+                f"{owner}: the next value of {variable} must be symbolic, got {new_value!r} of "
+                f"type {kind_of(new_value)}"
+            )
         copy[variable] = new_value
     if not copy:
         raise ValueError(f"{owner}: updates is empty, there is nothing to transform")
@@ -315,7 +325,7 @@ def rule(formula: Callable[P, Updates]) -> Callable[P, Any]:
         try:
             bound = signature.bind(*args, **kwargs)
         except TypeError as error:
-            raise TypeError(f"{name}: {error}; its signature is {name}{signature}") from None
+            raise _wrong_call(name, signature, error) from None
         bound.apply_defaults()
         hyperparameters = dict(bound.arguments)
         loss_or_grads, params = (hyperparameters.pop(name) for name in list(bound.arguments)[:2])
@@ -334,6 +344,13 @@ class Deferred:
     ``adam(learning_rate=0.1)(loss, params)`` is ``adam(loss, params, learning_rate=0.1)``.
     Hyperparameters given in the second call replace the bound ones.
 
+    Parameters
+    ----------
+    rule : function
+        What to apply, for instance `adam`.
+    hyperparameters : dict
+        All its hyperparameters by name.
+
     Examples
     --------
     >>> import updates
@@ -350,7 +367,11 @@ class Deferred:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Apply the rule to ``(loss_or_grads, params)``, or bind more hyperparameters."""
-        given = inspect.signature(self.rule).bind_partial(*args, **kwargs).arguments
+        signature = inspect.signature(self.rule)
+        try:
+            given = signature.bind_partial(*args, **kwargs).arguments
+        except TypeError as error:
+            raise _wrong_call(self.rule.__name__, signature, error) from None
         return self.rule(**{**self.hyperparameters, **given})
 
     def __repr__(self) -> str:
@@ -360,3 +381,7 @@ class Deferred:
             if value is not REQUIRED
         )
         return f"{self.rule.__name__}({', '.join(bound)})"
+
+
+def _wrong_call(name: str, signature: inspect.Signature, error: TypeError) -> TypeError:
+    return TypeError(f"{name}: {error}; its signature is {name}{signature}")

@@ -9,6 +9,7 @@ version, every key with its dtype and shape, and ``extra``. The archive's commen
 all bytes before it. There is no pickle in it, and none is ever read.
 """
 
+import errno
 import json
 import math
 import os
@@ -153,8 +154,8 @@ def _manifest(arrays: dict[str, np.ndarray], extra: Any) -> np.ndarray:
 
 
 def _members(keys: Iterable[str]) -> list[str]:
-    """Name the file of each key within the archive; ``%`` and control characters are quoted."""
-    return [re.sub(r"[%\x00-\x1f]", lambda c: f"%{ord(c[0]):02x}", key) + ".npy" for key in keys]
+    """Name the file of each key within the archive; ``%`` and what archives cannot hold are quoted."""
+    return [re.sub(r"[%\\\x00-\x1f\ud800-\udfff]", lambda c: f"%{ord(c[0]):02x}", key) + ".npy" for key in keys]
 
 
 class _CheckedWriter:
@@ -192,22 +193,22 @@ class _CheckedWriter:
 @contextmanager
 def _replacing(target: Path) -> Iterator[BinaryIO]:
     """Open a file that takes the place of another once it is written and on the disk."""
-    temporary = target.with_name(f".{target.name[:100]}.{secrets.token_hex(4)}.tmp")
+    temporary = target.with_name(f".{target.name[:50]}.{secrets.token_hex(4)}.tmp")
     try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-        try:
-            with open(descriptor, "wb") as file:
-                _copy_permissions(target, file.fileno())
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, target)
-        except BaseException:
-            with suppress(OSError):
-                os.unlink(temporary)
-            raise
         folder = os.open(target.parent, os.O_RDONLY)
         try:
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+            try:
+                with open(descriptor, "wb") as file:
+                    _copy_permissions(target, file.fileno())
+                    yield file
+                    file.flush()
+                    os.fsync(file.fileno())
+                os.replace(temporary, target)
+            except BaseException:
+                with suppress(OSError):
+                    os.unlink(temporary)
+                raise
             os.fsync(folder)
         finally:
             os.close(folder)
@@ -217,10 +218,13 @@ def _replacing(target: Path) -> Iterator[BinaryIO]:
 
 
 def _copy_permissions(target: Path, descriptor: int) -> None:
+    """Take over permissions and owner of a file, which must be an ordinary one."""
     try:
         old = target.stat()
     except FileNotFoundError:
         return
+    if not stat.S_ISREG(old.st_mode):
+        raise OSError(errno.EINVAL, "not a regular file", str(target))
     with suppress(PermissionError):
         os.fchown(descriptor, old.st_uid, old.st_gid)
     os.fchmod(descriptor, stat.S_IMODE(old.st_mode))
@@ -232,6 +236,9 @@ def _read(
     """Read and check a value for each variable, and return them with the extra facts."""
     size = _check_crc(file)
     with zipfile.ZipFile(file) as archive:
+        file.seek(size - _CRC_LENGTH)
+        if archive.comment != file.read() or archive.infolist()[0].header_offset:
+            raise CheckpointError("there is something before or after its archive")
         manifest = _checked_manifest(_read_array(archive, _MANIFEST, size))
         described = manifest["arrays"]
         members = dict(zip(described, _members(described), strict=True))
@@ -241,6 +248,7 @@ def _read(
         values = []
         for key in variables.keys() & described.keys():
             array = _read_array(archive, members[key], size)
+            size -= array.nbytes  # or entries that overlap would take more memory than the file
             if [str(array.dtype), list(array.shape)] != described[key]:
                 raise CheckpointError(f"{key!r} is not what the file lists: {described[key]}")
             values.append((variables[key], checked_value(key, variables[key], array)))

@@ -83,6 +83,15 @@ def step_counter(name: str) -> TensorSharedVariable:
 def is_state(variable: Variable) -> bool:
     """Tell whether a rule or an update transform made this variable to keep its state.
 
+    Parameters
+    ----------
+    variable : any symbolic or shared variable
+
+    Returns
+    -------
+    bool
+        False for parameters and for what users made themselves.
+
     Examples
     --------
     >>> import pytensor, updates

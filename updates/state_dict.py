@@ -15,7 +15,7 @@ of its state.
 import itertools
 import json
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,7 @@ from pytensor.compile.sharedvalue import SharedVariable
 from pytensor.graph.basic import Variable
 from pytensor.graph.traversal import ancestors
 
-from updates.call import UpdatesLike, checked_updates
+from updates.call import Updates, UpdatesLike, checked_updates
 from updates.state import is_state, start_of
 
 
@@ -162,8 +162,7 @@ def reset(updates: UpdatesLike) -> None:
 def keyed(owner: str, updates: UpdatesLike) -> OrderedDict[str, SharedVariable]:
     """Give every variable that a dictionary changes its key, in the order of the dictionary."""
     copy = checked_updates(owner, updates)
-    variables: list[Any] = [*copy]
-    variables += (v for v in ancestors(copy.values()) if _advances(v) and v not in copy)
+    variables: list[Any] = [*copy, *_advanced(copy)]
     names = {variable.name for variable in variables}
     result: OrderedDict[str, SharedVariable] = OrderedDict()
     for variable in variables:
@@ -174,6 +173,17 @@ def keyed(owner: str, updates: UpdatesLike) -> OrderedDict[str, SharedVariable]:
         free = (key for key in numbered if key not in names and key not in result)
         result[name if name and name not in result else next(free)] = variable
     return result
+
+
+def _advanced(copy: Updates) -> Iterable[SharedVariable]:
+    """Find what a compiled function advances by itself, whose next values may need more of it."""
+    found: dict[SharedVariable, None] = {}
+    graph = list(copy.values())
+    while graph:
+        new = [v for v in ancestors(graph) if _advances(v) and v not in copy and v not in found]
+        found.update(dict.fromkeys(new))
+        graph = [variable.default_update for variable in new]
+    return found
 
 
 def _advances(variable: Variable) -> bool:
@@ -201,8 +211,7 @@ def to_array(variable: SharedVariable) -> np.ndarray:
     """Return the value of a variable as an array, without a copy where there is one."""
     value = variable.get_value(borrow=True)
     if isinstance(value, np.random.Generator):
-        text = json.dumps(value.bit_generator.state, default=np.ndarray.tolist)
-        return np.frombuffer(text.encode(), dtype="uint8")
+        return np.frombuffer(_text_of(value).encode(), dtype="uint8")
     return np.asarray(value)
 
 
@@ -233,10 +242,32 @@ def _generator(key: str, present: np.random.Generator, value: np.ndarray) -> np.
         if value.dtype != np.uint8 or value.ndim != 1:
             raise ValueError(f"dtype {value.dtype} and shape {value.shape}, not bytes")
         state = json.loads(value.tobytes().decode())
+        if _form(state) != _form(json.loads(_text_of(present))) or not _within_bounds(state):
+            raise ValueError("its entries are others")
         bit_generator = kind(0)
         bit_generator.state = state
-    except (ValueError, TypeError, KeyError, OverflowError, AttributeError) as error:
+    except (ValueError, TypeError, LookupError, OverflowError, RecursionError) as error:
         raise CheckpointError(
             f"{key!r} is not the state of a random generator of type {kind.__name__}: {error}"
         ) from error
     return np.random.Generator(bit_generator)
+
+
+def _text_of(generator: np.random.Generator) -> str:
+    return json.dumps(generator.bit_generator.state, default=np.ndarray.tolist)
+
+
+def _form(state: Any) -> Any:
+    """Return what is left of a JSON value without its numbers, to compare it with another."""
+    if isinstance(state, dict):
+        return {key: _form(value) for key, value in state.items()}
+    return [*map(_form, state)] if isinstance(state, list) else type(state)
+
+
+def _within_bounds(state: dict[str, Any]) -> bool:
+    """Check positions in a generator's tables: NumPy reads memory wherever they point."""
+    inner = state["state"]
+    return (
+        0 <= inner.get("pos", 0) <= len(inner.get("key", ""))
+        and 0 <= state.get("buffer_pos", 0) <= len(state.get("buffer", ""))
+    )

@@ -40,9 +40,9 @@ def clip_by_value(
     grads : symbolic tensor, or iterable of symbolic tensors
         Floating-point gradients of any shapes and dtypes.
     max_value : float or symbolic scalar
-        The upper bound.
+        The upper bound, finite.
     min_value : float or symbolic scalar, optional
-        The lower bound, at most `max_value`. By default ``-max_value``.
+        The lower bound, finite and at most `max_value`. By default ``-max_value``.
 
     Returns
     -------
@@ -103,7 +103,7 @@ def clip_by_norm(
     grads : symbolic tensor, or iterable of symbolic tensors
         Floating-point gradients of any shapes and dtypes.
     max_norm : float or symbolic scalar
-        The bound, >= 0.
+        The bound, finite and >= 0.
 
     Returns
     -------
@@ -156,7 +156,7 @@ def clip_by_global_norm(
     grads : symbolic tensor, or iterable of symbolic tensors
         Floating-point gradients of any shapes and dtypes.
     max_norm : float or symbolic scalar
-        The bound, >= 0.
+        The bound, finite and >= 0.
     return_norm : bool, optional
         Whether to return the norm before clipping as well.
 
@@ -226,10 +226,10 @@ def adaptive_clip(
     params : shared variable, or iterable of shared variables
         Floating-point parameters of any shapes and dtypes.
     clipping : float or symbolic scalar, optional
-        The largest ratio of the norms of gradient and parameter, >= 0.
+        The largest ratio of the norms of gradient and parameter, finite and >= 0.
     epsilon : float or symbolic scalar, optional
         The smallest norm of a parameter that counts, so that parameters that start at zero can
-        move, >= 0.
+        move, finite and >= 0.
     norm_axes : list, optional
         For each parameter the axes that its norms sum over, as `norm_constraint` takes them, or
         None for the default: all axes of a scalar or a vector, axis 0 of a matrix (inputs x
@@ -297,7 +297,7 @@ def normalize_gradients(
     grads : symbolic tensor, or iterable of symbolic tensors
         Floating-point gradients of any shapes and dtypes.
     epsilon : float or symbolic scalar, optional
-        The smallest norm that is divided by, > 0: zero gradients stay zero.
+        The smallest norm that is divided by, finite and > 0: zero gradients stay zero.
 
     Returns
     -------

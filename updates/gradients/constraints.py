@@ -84,13 +84,13 @@ def norm_constraint(
     tensor_var : symbolic tensor or shared variable
         Floating-point tensor to constrain.
     max_norm : float or symbolic scalar
-        The bound, >= 0.
+        The bound, finite and >= 0.
     norm_axes : sequence of int, optional
         The axes that the norm sums over. By default every axis but the one of the units: axis
         0 of a matrix (inputs x units), all axes but the first of a tensor of 3 to 5 dimensions
         (the filters of a convolution).
     epsilon : float or symbolic scalar, optional
-        Keeps the division away from zero, >= 0.
+        Keeps the division away from zero, finite and >= 0.
 
     Returns
     -------
@@ -147,9 +147,9 @@ def total_norm_constraint(
     tensor_vars : symbolic tensor, or iterable of symbolic tensors
         Floating-point tensors, gradients for instance, of any shapes and dtypes.
     max_norm : float or symbolic scalar
-        The bound, >= 0.
+        The bound, finite and >= 0.
     epsilon : float or symbolic scalar, optional
-        Keeps the division away from zero, >= 0.
+        Keeps the division away from zero, finite and >= 0.
     return_norm : bool, optional
         Whether to return the norm before scaling as well.
 
@@ -187,6 +187,7 @@ def total_norm_constraint(
     """
     owner = "total_norm_constraint"
     tensors = checked_tensors(owner, "tensor_vars", tensor_vars)
+    check(owner, "return_norm", return_norm)
     norm = pt.sqrt(sum(pt.sum(tensor**2) for tensor in tensors))
     max_norm = checked_scalar(owner, "max_norm", max_norm, norm.type.dtype)
     epsilon = checked_scalar(owner, "epsilon", epsilon, norm.type.dtype)

@@ -44,7 +44,7 @@ def add_weight_decay(
     params : shared variable, or iterable of shared variables
         Floating-point parameters of any shapes and dtypes.
     weight_decay : float or symbolic scalar
-        Factor of the parameters, >= 0.
+        Factor of the parameters, finite and >= 0.
     mask : list of bool, or callable, optional
         Which parameters decay: one bool a parameter, or a function from parameter to bool. By
         default all do.
@@ -107,7 +107,7 @@ def add_l1_penalty(
     params : shared variable, or iterable of shared variables
         Floating-point parameters of any shapes and dtypes.
     l1 : float or symbolic scalar
-        Factor of the signs, >= 0. The sign of 0 is 0.
+        Factor of the signs, finite and >= 0. The sign of 0 is 0.
 
     Returns
     -------
@@ -169,9 +169,9 @@ def add_gradient_noise(
     grads : symbolic tensor, or iterable of symbolic tensors
         Floating-point gradients of any shapes and dtypes.
     eta : float or symbolic scalar, optional
-        Variance of the noise in the first call, >= 0.
+        Variance of the noise in the first call, finite and >= 0.
     gamma : float or symbolic scalar, optional
-        How fast the variance falls, >= 0; with 0 it stays.
+        How fast the variance falls, finite and >= 0; with 0 it stays.
     seed : int, optional
         Seed of the generator, >= 0.
 

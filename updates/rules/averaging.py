@@ -50,7 +50,7 @@ def asgd(
     power : float, symbolic scalar, shared variable or schedule, optional
         Exponent with which the steps shrink, finite and >= 0.
     start : float, symbolic scalar, shared variable or schedule, optional
-        Calls before the average begins, finite and >= 0.
+        Calls before the average begins, >= 0; infinity is never.
 
     Returns
     -------

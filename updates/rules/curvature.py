@@ -65,7 +65,7 @@ def sophia(
     gamma : float, symbolic scalar, shared variable or schedule, optional
         Factor of the diagonal, finite and >= 0: the larger, the fewer elements are clipped.
     clip_threshold : float, symbolic scalar, shared variable or schedule, optional
-        The largest element of the step before the learning rate, > 0.
+        The largest element of the step before the learning rate, finite and > 0.
     update_interval : int, optional
         Calls from one estimate to the next, > 0.
     seed : int, optional
@@ -163,7 +163,7 @@ def esgd(
     learning_rate : float, symbolic scalar, shared variable or schedule, optional
         Factor of the step, finite and >= 0.
     halflife : float, symbolic scalar, shared variable or schedule, optional
-        Calls after which a product counts half in the average, > 0.
+        Calls after which a product counts half in the average, finite and > 0.
     epsilon : float, symbolic scalar, shared variable or schedule, optional
         Keeps the division away from zero, finite and >= 0.
     seed : int, optional

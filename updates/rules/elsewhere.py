@@ -15,7 +15,7 @@ from pytensor.graph.replace import clone_replace
 from pytensor.tensor.variable import TensorVariable
 
 from updates.arguments import Params
-from updates.call import Call, Updates, rule, rule_call
+from updates.call import Call, Updates, checked_updates, rule, rule_call
 from updates.hyperparameters import REQUIRED, Hyperparameter
 from updates.norms import joint_norm, ratio
 
@@ -83,7 +83,8 @@ def sam(
     call = rule_call(sam, loss, params, rho, rows=False, needs_loss=_WHY)
     scale = ratio(pt.constant(1), joint_norm(call.grads))
     points = [param + rho * scale.astype(param.dtype) * grad for param, grad, (rho,) in call]
-    return call.updates | rule(_grads_at(call, points), call.params)
+    stepped = rule(_grads_at(call, points), call.params)
+    return call.updates | checked_updates(call.owner, stepped)
 
 
 @rule

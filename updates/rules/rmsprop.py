@@ -48,7 +48,7 @@ def rmsprop(
     epsilon : float, symbolic scalar, shared variable or schedule, optional
         Keeps the division away from zero, finite and >= 0.
     max_scaling : float, symbolic scalar, shared variable or schedule, optional
-        By how much a small gradient is scaled up at most, > 0.
+        By how much a small gradient is scaled up at most, finite and > 0. None is without limit.
 
     Returns
     -------
@@ -192,7 +192,7 @@ def graves_rmsprop(
     learning_rate : float, symbolic scalar, shared variable or schedule, optional
         Factor of the step, finite and >= 0.
     halflife : float, symbolic scalar, shared variable or schedule, optional
-        Calls after which a gradient counts half in the averages, > 0.
+        Calls after which a gradient counts half in the averages, finite and > 0.
     epsilon : float, symbolic scalar, shared variable or schedule, optional
         Keeps the division away from zero, finite and >= 0.
     momentum : float, symbolic scalar, shared variable or schedule, optional

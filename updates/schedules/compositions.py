@@ -85,12 +85,17 @@ def halflife_to_decay(halflife: Hyperparameter) -> Any:
     Parameters
     ----------
     halflife : float, symbolic scalar, shared variable or schedule
-        > 0.
+        Finite and > 0.
 
     Returns
     -------
     float, symbolic scalar or Schedule
         A float for a number, a `Schedule` for a schedule, else a float64 symbol.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If `halflife` is out of range or of the wrong kind.
 
     Examples
     --------

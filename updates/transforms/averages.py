@@ -174,18 +174,7 @@ def averages(updates: UpdatesLike) -> OrderedDict[TensorSharedVariable, TensorSh
     >>> list(updates.averages(updates.apply_ema(updates.sgd(w**2, [w], 0.25))).items())
     [(w, w/apply_ema/average)]
     """
-    owner = "averages"
-    found = OrderedDict(
-        (variable.tag.updates_average_of, variable)
-        for variable in checked_updates(owner, updates)
-        if hasattr(variable.tag, "updates_average_of")
-    )
-    if not found:
-        raise ValueError(
-            f"{owner}: updates holds no averages; make them with apply_ema, or with a rule that "
-            "averages such as asgd or schedule_free_sgd"
-        )
-    return found
+    return _averages("averages", updates)
 
 
 @contextmanager
@@ -218,12 +207,28 @@ def use_averages(updates: UpdatesLike) -> Iterator[None]:
     >>> float(w.get_value())
     0.25
     """
-    pairs = averages(updates)
+    pairs = _averages("use_averages", updates)
     _swap_values(pairs)
     try:
         yield
     finally:
         _swap_values(pairs)
+
+
+def _averages(
+    owner: str, updates: UpdatesLike
+) -> OrderedDict[TensorSharedVariable, TensorSharedVariable]:
+    found = OrderedDict(
+        (variable.tag.updates_average_of, variable)
+        for variable in checked_updates(owner, updates)
+        if hasattr(variable.tag, "updates_average_of")
+    )
+    if not found:
+        raise ValueError(
+            f"{owner}: updates holds no averages; make them with apply_ema, or with a rule that "
+            "averages such as asgd or schedule_free_sgd"
+        )
+    return found
 
 
 def _swap_values(pairs: OrderedDict[TensorSharedVariable, TensorSharedVariable]) -> None:

@@ -13,6 +13,7 @@ import pytensor.tensor as pt
 from updates.arguments import Params, is_float_tensor
 from updates.call import Updates, UpdatesLike, checked_updates, transform_call
 from updates.gradients import norm_constraint
+from updates.gradients.constraints import unit_axes
 from updates.hyperparameters import REQUIRED, Hyperparameter
 from updates.state import is_state
 
@@ -133,7 +134,8 @@ def apply_norm_constraint(
         params = [v for v in copy if is_float_tensor(v) and not is_state(v) and 2 <= v.ndim <= 5]
     call = transform_call(owner, copy, params, max_norm=max_norm, epsilon=epsilon)
     for param, proposed, (max_norm, epsilon) in call:
-        call[param] = norm_constraint(proposed, max_norm, norm_axes, epsilon)
+        axes = unit_axes(owner, proposed, norm_axes)
+        call[param] = norm_constraint(proposed, max_norm, axes, epsilon)
     return call.updates
 
 
