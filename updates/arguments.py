@@ -188,4 +188,8 @@ def _fit(subject: str, symbol: Any, param: TensorSharedVariable) -> TensorVariab
     if any(length == 1 for length in param.type.shape):
         # Without this, a parameter that broadcasts would get a next value that need not.
         symbol = pt.specify_shape(symbol, param.type.shape)
+    lengths = zip(symbol.type.shape, param.type.shape, strict=True)
+    if any(known == 1 != length for known, length in lengths):
+        # Nor may a parameter that need not broadcast, or its state, get a next value that does.
+        symbol = pt.second(param, symbol)
     return symbol

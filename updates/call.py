@@ -298,8 +298,10 @@ def checked_updates(owner: str, updates: UpdatesLike) -> Updates:
             )
         if variable in copy:
             raise ValueError(f"{owner}: updates gives {variable} two next values")
-        if isinstance(new_value, Real | np.ndarray):  # pytensor.function takes these as well
-            new_value = pt.as_tensor_variable(new_value)
+        if isinstance(new_value, Real | np.ndarray) and np.asarray(new_value).dtype.kind in "fiub":
+            # pytensor.function takes these as well.
+            dtype = variable.type.dtype if is_float_tensor(variable) else None
+            new_value = pt.constant(np.asarray(new_value, dtype=dtype))
         if not isinstance(new_value, Variable):
             raise TypeError(
                 f"{owner}: the next value of {variable} must be symbolic, got {new_value!r} of "
