@@ -154,8 +154,9 @@ def _manifest(arrays: dict[str, np.ndarray], extra: Any) -> np.ndarray:
 
 
 def _members(keys: Iterable[str]) -> list[str]:
-    """Name the file of each key within the archive; ``%`` and what archives cannot hold are quoted."""
-    return [re.sub(r"[%\\\x00-\x1f\ud800-\udfff]", lambda c: f"%{ord(c[0]):02x}", key) + ".npy" for key in keys]
+    """Name the file of each key within the archive; what archives cannot hold is quoted."""
+    quoted = r"[%\\\x00-\x1f\ud800-\udfff]"
+    return [re.sub(quoted, lambda c: f"%{ord(c[0]):02x}", key) + ".npy" for key in keys]
 
 
 class _CheckedWriter:
@@ -195,7 +196,7 @@ def _replacing(target: Path) -> Iterator[BinaryIO]:
     """Open a file that takes the place of another once it is written and on the disk."""
     temporary = target.with_name(f".{target.name[:50]}.{secrets.token_hex(4)}.tmp")
     try:
-        folder = os.open(target.parent, os.O_RDONLY)
+        folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
         try:
             descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
             try:

@@ -177,10 +177,12 @@ def keyed(owner: str, updates: UpdatesLike) -> OrderedDict[str, SharedVariable]:
 
 def _advanced(copy: Updates) -> Iterable[SharedVariable]:
     """Find what a compiled function advances by itself, whose next values may need more of it."""
-    found: dict[SharedVariable, None] = {}
+    found: dict[Any, None] = {}
     graph = list(copy.values())
     while graph:
-        new = [v for v in ancestors(graph) if _advances(v) and v not in copy and v not in found]
+        new: list[Any] = [
+            v for v in ancestors(graph) if _advances(v) and v not in copy and v not in found
+        ]
         found.update(dict.fromkeys(new))
         graph = [variable.default_update for variable in new]
     return found
@@ -267,7 +269,6 @@ def _form(state: Any) -> Any:
 def _within_bounds(state: dict[str, Any]) -> bool:
     """Check positions in a generator's tables: NumPy reads memory wherever they point."""
     inner = state["state"]
-    return (
-        0 <= inner.get("pos", 0) <= len(inner.get("key", ""))
-        and 0 <= state.get("buffer_pos", 0) <= len(state.get("buffer", ""))
-    )
+    return 0 <= inner.get("pos", 0) <= len(inner.get("key", "")) and 0 <= state.get(
+        "buffer_pos", 0
+    ) <= len(state.get("buffer", ""))
