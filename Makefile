@@ -1,7 +1,7 @@
 # make demo   race six rules on a digit-recognising CNN: a table and learning_curves.png
 # make test   the fast tests;  make test-slow   the long ones
 # make lint, make types       ruff and mypy
-# make benchmark              a training step beside PyTorch's (installs torch), rows of a table
+# make benchmark              a training step beside PyTorch's (installs torch), rows of a table, saving
 #
 # Each sets up $(VENV) by itself, with $(PYTHON) >= 3.11 and pip.
 
@@ -32,6 +32,7 @@ benchmark: $(VENV)/.demo
 	$(BIN)/python -m pip install --quiet -r benchmarks/requirements.txt
 	$(BIN)/python benchmarks/cnn_step.py
 	$(BIN)/python benchmarks/table_rows.py
+	$(BIN)/python benchmarks/checkpoint.py
 
 clean:
 	rm -rf $(VENV)

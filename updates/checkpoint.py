@@ -65,7 +65,8 @@ def save(path: str | os.PathLike[str], updates: UpdatesLike, extra: Any = None) 
     Raises
     ------
     OSError
-        If the file cannot be written; the old one is then untouched.
+        If the file cannot be written. The old one is then untouched, unless only the last flush
+        of the folder failed: then the new one is in its place.
     ValueError, TypeError
         If `updates` is empty or no dictionary of updates, or `extra` cannot be written as JSON.
 
@@ -195,10 +196,10 @@ class _CheckedWriter:
 def _replacing(target: Path) -> Iterator[BinaryIO]:
     """Open a file that takes the place of another once it is written and on the disk."""
     temporary = target.with_name(f".{target.name[:50]}.{secrets.token_hex(4)}.tmp")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     try:
-        folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        with _synced(target.parent):
+            descriptor = os.open(temporary, flags, 0o666)
             try:
                 with open(descriptor, "wb") as file:
                     _copy_permissions(target, file.fileno())
@@ -210,12 +211,23 @@ def _replacing(target: Path) -> Iterator[BinaryIO]:
                 with suppress(OSError):
                     os.unlink(temporary)
                 raise
-            os.fsync(folder)
-        finally:
-            os.close(folder)
     except OSError as error:
         error.filename = error.filename or str(target)
         raise
+
+
+@contextmanager
+def _synced(folder: Path) -> Iterator[None]:
+    """Flush a folder in the end, so that the disk knows what was moved in it."""
+    if os.name == "nt":  # where folders cannot be opened
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _copy_permissions(target: Path, descriptor: int) -> None:
@@ -226,9 +238,10 @@ def _copy_permissions(target: Path, descriptor: int) -> None:
         return
     if not stat.S_ISREG(old.st_mode):
         raise OSError(errno.EINVAL, "not a regular file", str(target))
-    with suppress(PermissionError):
-        os.fchown(descriptor, old.st_uid, old.st_gid)
-    os.fchmod(descriptor, stat.S_IMODE(old.st_mode))
+    if os.name != "nt":
+        with suppress(PermissionError):
+            os.fchown(descriptor, old.st_uid, old.st_gid)
+        os.fchmod(descriptor, stat.S_IMODE(old.st_mode))
 
 
 def _read(
@@ -247,7 +260,7 @@ def _read(
             raise CheckpointError("its entries are not those that it lists")
         compared_keys(variables, described, strict)
         values = []
-        for key in variables.keys() & described.keys():
+        for key in filter(described.__contains__, variables):
             array = _read_array(archive, members[key], size)
             size -= array.nbytes  # or entries that overlap would take more memory than the file
             if [str(array.dtype), list(array.shape)] != described[key]:

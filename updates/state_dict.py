@@ -269,6 +269,6 @@ def _form(state: Any) -> Any:
 def _within_bounds(state: dict[str, Any]) -> bool:
     """Check positions in a generator's tables: NumPy reads memory wherever they point."""
     inner = state["state"]
-    return 0 <= inner.get("pos", 0) <= len(inner.get("key", "")) and 0 <= state.get(
-        "buffer_pos", 0
-    ) <= len(state.get("buffer", ""))
+    positions = [(inner.get("pos", 0), inner.get("key", ""))]
+    positions += [(state.get("buffer_pos", 0), state.get("buffer", ""))]
+    return all(0 <= position <= len(table) for position, table in positions)
