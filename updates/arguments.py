@@ -95,20 +95,14 @@ def checked_grads(
     return params, fit(owner, "gradient", grads, params)
 
 
-def checked_loss(owner: str, loss: Any, why: str) -> TensorVariable:
+def checked_loss(owner: str, loss: Any, why: str) -> Variable:
     """Return the loss itself, or say why gradients cannot take its place."""
     if not isinstance(loss, Variable):
         raise TypeError(
             f"{owner}: needs the loss itself and not its gradients, because {why}; got {loss!r} of "
             f"type {type(loss).__name__}"
         )
-    if not is_float_tensor(loss):
-        raise TypeError(f"{owner}: the loss must be a floating-point scalar, got type {loss.type}")
-    if loss.type.ndim != 0:
-        raise ValueError(
-            f"{owner}: the loss must be a scalar, got ndim {loss.type.ndim}; reduce it first, for "
-            "example with loss.mean()"
-        )
+    _check_scalar(owner, loss)
     return loss
 
 
@@ -143,10 +137,20 @@ def label(param: Variable, index: int) -> str:
     return f"parameter '{param.name}' (params[{index}])" if param.name else f"params[{index}]"
 
 
+def _check_scalar(owner: str, loss: Variable) -> None:
+    if not is_float_tensor(loss):
+        raise TypeError(f"{owner}: the loss must be a floating-point scalar, got type {loss.type}")
+    if loss.type.ndim != 0:
+        raise ValueError(
+            f"{owner}: the loss must be a scalar, got ndim {loss.type.ndim}; reduce it first, for "
+            "example with loss.mean()"
+        )
+
+
 def _differentiate(
     owner: str, loss: Variable, params: list[TensorSharedVariable]
 ) -> list[TensorVariable]:
-    checked_loss(owner, loss, "")
+    _check_scalar(owner, loss)
     try:
         grads: Any = grad(loss, params, disconnected_inputs="ignore", return_disconnected="none")
     except NO_GRADIENT as error:

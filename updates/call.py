@@ -182,9 +182,9 @@ class Call:
         state.tag.updates_param = param
         return state
 
-    def scalar(self, slot: str, value: float = 0.0, dtype: str = "float64") -> TensorSharedVariable:
-        """Make a state scalar for the whole call, named ``<rule>/<slot>``."""
-        return filled(f"{self.owner}/{slot}", dtype, start=value)
+    def scalar(self, slot: str, value: float = 0.0) -> TensorSharedVariable:
+        """Make a float64 state scalar for the whole call, named ``<rule>/<slot>``."""
+        return filled(f"{self.owner}/{slot}", "float64", start=value)
 
     def average(
         self, param: TensorVariable, slot: str, value: TensorVariable, decay: TensorVariable

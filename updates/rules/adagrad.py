@@ -76,14 +76,7 @@ def adagrad(
     >>> round(float(w.get_value()), 6)
     0.9
     """
-    call = rule_call(
-        adagrad,
-        loss_or_grads,
-        params,
-        learning_rate,
-        epsilon,
-        epsilon_outside,
-    )
+    call = rule_call(adagrad, loss_or_grads, params, learning_rate, epsilon, epsilon_outside)
     for param, grad, (learning_rate, epsilon, epsilon_outside) in call:
         sum_of_squares = call.full_like(param, "sum_of_squares", initial_accumulator)
         sum_of_squares_new = sum_of_squares + grad**2
