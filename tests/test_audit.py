@@ -201,6 +201,12 @@ GOOD: dict[str, dict[str, Any]] = {
     "use_averages": {"updates": averaged},
     "freeze": {"updates": dictionary, "params": [w]},
     "schedule_values": {"updates": dictionary},
+    "many_steps": {
+        "updates": dictionary,
+        "outputs": loss,
+        "index": pt.lscalar("i"),
+        "indices": pt.lvector("batches"),
+    },
     # schedules
     "constant_schedule": {"value": 0.1},
     "piecewise_constant": {"boundaries": [2, 3], "values": [0.1, 0.2, 0.3]},
@@ -314,6 +320,33 @@ OTHERS = {
     "updates": UPDATES,
     "averages.updates": [*UPDATES, (dictionary, ValueError, ("apply_ema",))],
     "use_averages.updates": [*UPDATES, (dictionary, ValueError, ("apply_ema",))],
+    "many_steps.updates": [
+        *UPDATES,
+        ({w: x}, ValueError, ("x", "no input but index", "shared variables")),
+        ({w: b}, TypeError, ("w", "next value")),
+        ({w: half}, TypeError, ("w", "next value", "float16")),
+    ],
+    "outputs": [
+        (None, TypeError, ("None", "[]")),
+        (3.0, TypeError, ("3.0",)),
+        ([w, 3.0], TypeError, ("outputs[1]", "3.0")),
+        (random, TypeError, ("outputs[0]", "random")),
+        (x.sum(), ValueError, ("x", "no input but index")),
+    ],
+    "index": [
+        (3, TypeError, ("integer scalar", "3")),
+        (pt.lvector("v"), TypeError, ("integer scalar", "v")),
+        (pt.dscalar("d"), TypeError, ("integer scalar", "d")),
+        (counter, ValueError, ("input", "counter")),
+        (pt.lscalar("j") + 1, ValueError, ("input", "Add")),
+        (pt.bscalar("j"), TypeError, ("int8", "int64")),
+    ],
+    "indices": [
+        (None, TypeError, ("integer vector", "None")),
+        ([0, 1], TypeError, ("integer vector", "[0, 1]")),
+        (pt.lscalar("j"), TypeError, ("integer vector", "j")),
+        (pt.dvector("d"), TypeError, ("integer vector", "d")),
+    ],
     "norm_axes": AXES,
     "adaptive_clip.norm_axes": [
         (0, TypeError, ("list",)),

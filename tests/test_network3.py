@@ -248,7 +248,7 @@ def test_the_networks_of_the_book_train(name, capsys):
     assert lines[-1].startswith("Corresponding test accuracy of ")
 
 
-def trained(report=print, test_data="test", rule=updates.sgd, p_dropout=0.0):
+def trained(report=print, test_data="test", rule=updates.sgd, p_dropout=0.0, steps_per_call=1):
     np.random.seed(7)
     net = small_cnn(p_dropout)
     history = net.SGD(
@@ -260,6 +260,7 @@ def trained(report=print, test_data="test", rule=updates.sgd, p_dropout=0.0):
         shared_data(5, 100) if test_data else None,
         rule=rule,
         report=report,
+        steps_per_call=steps_per_call,
     )
     return net, history
 
@@ -272,6 +273,17 @@ def test_same_seed_same_numbers(p_dropout):
         net, history = trained(lines.append, p_dropout=p_dropout)
         runs.append((lines, history.epochs, [p.get_value().tolist() for p in net.params]))
     assert runs[0] == runs[1]
+
+
+@pytest.mark.parametrize("steps_per_call", [3, 100])  # an epoch has 4: one call is shorter
+def test_many_steps_in_a_call_give_the_same_numbers(steps_per_call):
+    runs = []
+    for steps in (1, steps_per_call):
+        lines: list[str] = []
+        net, history = trained(lines.append, rule=updates.adam, p_dropout=0.5, steps_per_call=steps)
+        runs.append((lines, history.epochs, [p.get_value().tolist() for p in net.params]))
+    assert runs[0] == runs[1]
+    assert len(history.step_seconds) == 3 * 4 - min(4, steps_per_call)
 
 
 def test_history_tells_how_training_went():
@@ -318,6 +330,9 @@ REFUSED = {
     ),
     "test_data has 1": lambda: small_cnn().SGD(
         shared_data(2, 100), 1, 2, 0.1, shared_data(2, 100), shared_data(1, 100)
+    ),
+    "steps_per_call must be at least 1": lambda: small_cnn().SGD(
+        shared_data(2, 100), 1, 2, 0.1, shared_data(2, 100), None, steps_per_call=0
     ),
     "epochs must be at least 1": lambda: small_cnn().SGD(
         shared_data(2, 100), 0, 2, 0.1, shared_data(2, 100), None
@@ -412,6 +427,7 @@ BAD_ARGUMENTS = {
     "--epochs 0": "expected a whole number of 1 or more",
     "--epochs 1.5": "expected a whole number of 1 or more",
     "--mini-batch-size -1": "expected a whole number of 1 or more",
+    "--steps-per-call 0": "expected a whole number of 1 or more",
     "--lmbda inf": "expected a number of 0 or more",
     "--seed -1": "expected a whole number of 0 or more",
     "--data no-such-file": "no-such-file",

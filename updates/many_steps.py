@@ -1,0 +1,255 @@
+"""Many steps in one call: the loop over mini-batches runs inside the compiled function.
+
+- ``many_steps``: an update dictionary and outputs of one mini-batch, for many of them
+- ``OwnCopy``: a copy of a next value, which a rewrite takes out where nothing shares its memory
+"""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytensor
+from pytensor.compile.mode import optdb
+from pytensor.compile.ops import DeepCopyOp
+from pytensor.compile.sharedvalue import SharedVariable
+from pytensor.graph.basic import Apply, Constant, Variable
+from pytensor.graph.fg import FunctionGraph, Output
+from pytensor.graph.replace import clone_replace
+from pytensor.graph.rewriting.basic import in2out, node_rewriter
+from pytensor.graph.traversal import ancestors, graph_inputs
+from pytensor.scan.op import Scan, ScanInfo
+from pytensor.tensor.type import TensorType, discrete_dtypes
+from pytensor.tensor.variable import TensorVariable
+
+from updates.arguments import kind_of
+from updates.call import Updates, UpdatesLike, checked_updates
+
+OWNER = "many_steps"
+
+
+def many_steps(
+    updates: UpdatesLike,
+    outputs: Variable | Sequence[Variable],
+    index: TensorVariable,
+    indices: TensorVariable,
+) -> tuple[OrderedDict[Any, Any], Any]:
+    """Run the steps of many mini-batches in one call of the compiled function.
+
+    For ``i`` in `indices`: all variables of `updates` take their next values, computed for
+    ``index = i``, and `outputs`, computed from the values before that step, are kept.
+
+    On small networks the call of the function takes as long as the step itself; here one call
+    pays for many steps. Everything happens as in single calls: schedules, transforms and random
+    generators advance with each step, also those generators that have a ``default_update``. The
+    results are those of single calls bit for bit where the backend rounds alike in and outside of
+    a loop, see Notes.
+
+    Parameters
+    ----------
+    updates : dict or list of pairs
+        Shared variable to next value, as a rule returns it, for one mini-batch.
+    outputs : symbolic tensor, or list of them
+        What the training function returns for one mini-batch, the loss for instance.
+    index : symbolic integer scalar
+        The input that says which mini-batch it is, such as ``pt.lscalar("i")``. `updates` and
+        `outputs` may depend on it, on shared variables and on constants, and on nothing else.
+    indices : symbolic integer vector
+        The mini-batches to go through in one call, such as ``pt.lvector("batches")``. May be
+        empty when the function is called: nothing changes then, the outputs have length 0.
+
+    Returns
+    -------
+    updates : OrderedDict
+        The same shared variables, and those that have a ``default_update``, each with its value
+        after the last step.
+    outputs : symbolic tensor, or list of them
+        As given, each with a new first axis as long as `indices`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is of the wrong kind, or `updates` or `outputs` need an input besides
+        `index`; the message names it.
+
+    Notes
+    -----
+    Compile in the mode that is set in ``pytensor.config``: for a function with C or Python code
+    PyTensor compiles the steps by that and not by ``mode=``. Numba, free to reorder sums, may do
+    so otherwise in a loop than in a single call, which can change a last bit. JAX must know how
+    many steps there are when it compiles: give it `indices` of a constant length, for instance
+    ``start + pt.arange(100)``.
+
+    Examples
+    --------
+    >>> import numpy as np, pytensor, pytensor.tensor as pt, updates
+    >>> data = pytensor.shared(np.array([1.0, 2.0, 4.0, 8.0]))
+    >>> w = pytensor.shared(0.0, name="w")
+    >>> i, batches = pt.lscalar("i"), pt.lvector("batches")
+    >>> loss = ((w - data[2 * i + np.arange(2)]) ** 2).mean()
+    >>> rule = updates.sgd(loss, [w], learning_rate=0.25)
+    >>> with pytensor.config.change_flags(mode="FAST_COMPILE"):
+    ...     many, losses = updates.many_steps(rule, loss, i, batches)
+    ...     train = pytensor.function([batches], losses, updates=many)
+    >>> train([0, 1, 0])
+    array([ 2.5     , 31.5625  ,  3.765625])
+    >>> float(w.get_value())
+    2.4375
+    """
+    copy = checked_updates(OWNER, updates)
+    single = isinstance(outputs, Variable)
+    kept = _checked_outputs([outputs] if single else outputs)
+    _check_indices(index, indices)
+    for variable, new_value in copy.items():
+        copy[variable] = _fitting(variable, new_value)
+    _add_default_updates(copy, kept)
+    graph = [*kept, *copy.values()]
+    _check_inputs(graph, index)
+
+    fixed = [v for v in graph_inputs(graph) if isinstance(v, SharedVariable) and v not in copy]
+    outside = [index, *copy, *fixed]
+    inside = [variable.type() for variable in outside]
+    results: Any = clone_replace(graph, replace=dict(zip(outside, inside, strict=True)))
+    for position in range(len(kept), len(results)):
+        if isinstance(results[position].type, TensorType):
+            results[position] = OwnCopy(position)(results[position])
+    # Without a mode the body is optimized, and compiled to C, even in FAST_COMPILE.
+    mode: Any = "FAST_COMPILE" if pytensor.config.mode == "FAST_COMPILE" else None
+    # The operation itself, because pytensor.scan stacks the values of all steps and cannot do zero.
+    loop = Scan(
+        inside,
+        results,
+        ScanInfo(
+            n_seqs=1,
+            mit_mot_in_slices=(),
+            mit_mot_out_slices=(),
+            mit_sot_in_slices=(),
+            sit_sot_in_slices=(),
+            n_nit_sot=len(kept),
+            n_untraced_sit_sot=len(copy),
+            n_non_seqs=len(fixed),
+            as_while=False,
+        ),
+        mode=mode,
+        name=OWNER,
+    )
+    steps = indices.shape[0]
+    lengths = [steps] * len(kept)
+    results = loop(steps, indices.astype(index.dtype), *copy, *lengths, *fixed, return_list=True)
+    stacked, last = results[: len(kept)], results[len(kept) :]
+    return OrderedDict(zip(copy, last, strict=True)), stacked[0] if single else stacked
+
+
+class OwnCopy(DeepCopyOp):
+    """A copy of the next value of one variable.
+
+    Up to PyTensor 3.2 next values in a loop may share memory, with each other or with data, and
+    the step that follows overwrites one through the other. The position keeps copies of equal
+    values apart.
+    """
+
+    __props__ = ("position",)
+
+    def __init__(self, position: int) -> None:
+        self.position = position
+
+    def do_constant_folding(self, fgraph: FunctionGraph, node: Apply) -> bool:
+        """Stay, as a folded constant would be shared again."""
+        return False
+
+
+@node_rewriter([OwnCopy])
+def drop_own_copy(fgraph: FunctionGraph, node: Apply) -> list[Variable] | None:
+    """Take out the copy of a value that is new memory and goes nowhere else."""
+    [value] = node.inputs
+    if value.owner is None or value.owner.outputs.index(value) in value.owner.op.view_map:
+        return None
+    others = (client for client, _ in fgraph.clients[value] if client is not node)
+    return None if any(isinstance(other.op, OwnCopy | Output) for other in others) else [value]
+
+
+# After elementwise fusion (49), before the in-place rewrites (49.5 on).
+optdb.register("drop_own_copy", in2out(drop_own_copy), "fast_run", position=49.3)
+
+
+def _checked_outputs(outputs: Any) -> list[TensorVariable]:
+    if not isinstance(outputs, list | tuple):
+        raise TypeError(
+            f"{OWNER}: outputs must be a symbolic tensor or a list of them ([] for none), got "
+            f"{outputs!r} of type {kind_of(outputs)}"
+        )
+    for position, output in enumerate(outputs):
+        if not (isinstance(output, Variable) and isinstance(output.type, TensorType)):
+            raise TypeError(
+                f"{OWNER}: outputs[{position}] must be a symbolic tensor, got {output!r} of type "
+                f"{kind_of(output)}"
+            )
+    return list(outputs)
+
+
+def _check_indices(index: Any, indices: Any) -> None:
+    for name, variable, ndim, kind in (
+        ("index", index, 0, "scalar, such as pt.lscalar('i')"),
+        ("indices", indices, 1, "vector, such as pt.lvector('batches')"),
+    ):
+        is_integer = isinstance(variable, TensorVariable) and variable.dtype in discrete_dtypes
+        if not is_integer or variable.ndim != ndim:
+            raise TypeError(
+                f"{OWNER}: {name} must be a symbolic integer {kind}, got {variable!r} of type "
+                f"{kind_of(variable)}"
+            )
+    if not _is_input(index):
+        raise ValueError(
+            f"{OWNER}: index must be an input that takes one value after the other, such as "
+            f"pt.lscalar('i'), got {index!r}"
+        )
+    if index in ancestors([indices]):
+        raise ValueError(
+            f"{OWNER}: indices must not depend on index, which takes its values from them"
+        )
+    if not np.can_cast(indices.dtype, index.dtype):
+        raise TypeError(
+            f"{OWNER}: index is {index.dtype} and cannot take the values of indices, which are "
+            f"{indices.dtype}; make it {indices.dtype} as well"
+        )
+
+
+def _fitting(variable: SharedVariable, new_value: Variable) -> Variable:
+    """Return a next value in the type of its variable, as pytensor.function does."""
+    try:
+        return variable.type.filter_variable(new_value)
+    except TypeError:
+        raise TypeError(
+            f"{OWNER}: the next value of {variable} in updates is {new_value.type}, not "
+            f"{variable.type}"
+        ) from None
+
+
+def _add_default_updates(copy: Updates, outputs: list[TensorVariable]) -> None:
+    """Add what pytensor.function would advance by itself."""
+    graph = [*outputs, *copy.values()]
+    while graph:
+        new = {
+            variable: variable.default_update
+            for variable in graph_inputs(graph)
+            if isinstance(variable, SharedVariable)
+            and variable.default_update is not None
+            and variable not in copy
+        }
+        copy.update(new)
+        graph = list(new.values())
+
+
+def _check_inputs(graph: list[Variable], index: TensorVariable) -> None:
+    for variable in graph_inputs(graph):
+        if _is_input(variable) and variable is not index:
+            raise ValueError(
+                f"{OWNER}: updates, outputs and the default_update of a generator may depend on no "
+                f"input but index, and need {variable!r} of type {variable.type}; put the data "
+                f"into shared variables and replace {variable!r} by the part that index selects, "
+                "for example with pytensor.graph.replace.graph_replace"
+            )
+
+
+def _is_input(variable: Variable) -> bool:
+    return variable.owner is None and not isinstance(variable, SharedVariable | Constant)
