@@ -32,6 +32,9 @@ Update transforms (OrderedDict -> OrderedDict):
 Averages of parameters, and state:
     averages, use_averages, is_state, state_dict, load_state_dict, reset, save, load
 
+Many steps in one call:
+    many_steps
+
 Schedules (symbolic step -> symbolic scalar):
     constant_schedule, cosine_decay, cosine_restarts, exponential_decay, halflife_to_decay,
     inverse_sqrt, inverse_time_decay, join_schedules, linear_schedule, one_cycle,
@@ -39,6 +42,7 @@ Schedules (symbolic step -> symbolic scalar):
 """
 
 from updates import jax_dtypes as jax_dtypes  # registers its rewrite
+from updates import multi_tensor as multi_tensor  # so does this
 from updates.call import Deferred
 from updates.checkpoint import load, save
 from updates.gradients import (
@@ -57,6 +61,7 @@ from updates.gradients import (
     total_norm_constraint,
     zero_nonfinite,
 )
+from updates.many_steps import many_steps
 from updates.rules import (
     adabelief,
     adadelta,
@@ -209,6 +214,7 @@ __all__ = [
     "load",
     "load_state_dict",
     "madgrad",
+    "many_steps",
     "merge_updates",
     "momentum",
     "momentum_updates",

@@ -1,0 +1,357 @@
+"""The rewrite ``multi_tensor``: the same results as without it, from one kernel in several threads.
+
+Compiling for numba takes seconds: one function serves several tests where it can.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+
+import numba
+import numpy as np
+import pytensor
+import pytensor.tensor as pt
+import pytest
+from catalogue import COMPOSITIONS, RULES, arrays, assert_same_bits
+from pytensor.compile.mode import Mode, get_mode
+
+import updates
+from updates.multi_tensor import kernel
+from updates.multi_tensor.op import MultiTensor
+
+ON = get_mode("NUMBA")
+OFF = ON.excluding("multi_tensor")
+
+
+def parameters(*shapes, dtype="float32"):
+    random = np.random.default_rng(0)
+    return [
+        pytensor.shared(random.normal(size=shape).astype(dtype), name=f"p{k}")
+        for k, shape in enumerate(shapes)
+    ]
+
+
+def loss_of(params):
+    """Tie the parameters together without a dot product: its bits depend on addresses."""
+    joint = sum(pt.tanh(param).sum() for param in params) / 100
+    return joint**2 + sum(((param**2 - 1.5) ** 2).sum() for param in params)
+
+
+def nodes(function):
+    return [node for node in function.maker.fgraph.toposort() if isinstance(node.op, MultiTensor)]
+
+
+def tensors(function):
+    """Return how many tensors each of our nodes has, the largest first."""
+    return sorted((node.op.n_tensors for node in nodes(function)), reverse=True)
+
+
+def compiled(make_updates, mode, params=None, steps=2):
+    """Run a rule and return the function, what it returned and the values of all variables."""
+    params = parameters((5, 13), (37,), (2, 3, 4)) if params is None else params
+    loss = loss_of(params)
+    changes = make_updates(loss, params)
+    function = pytensor.function([], loss, updates=changes, mode=mode)
+    losses = [function() for _ in range(steps)]
+    return function, losses, arrays(changes)
+
+
+def assert_close(got, expected):
+    """Compare to the rounding of a few operations on the largest number of each tensor."""
+    assert got.keys() == expected.keys()
+    for name, value in expected.items():
+        assert got[name].dtype == value.dtype
+        scale = np.abs(value).max(initial=0) if value.dtype.kind == "f" else 0
+        tolerance = 32 * np.finfo(value.dtype).eps * scale if scale else 0
+        np.testing.assert_allclose(got[name], value, rtol=0, atol=tolerance, err_msg=name)
+
+
+FAST = ["momentum", "deepmind_rmsprop"]
+CASES = [
+    pytest.param(make, id=name, marks=[] if name.split("(")[0] in FAST else pytest.mark.slow)
+    for make, name in [
+        *((row.rule, repr(row.rule)) for row in RULES),
+        *((composition, composition.__name__) for composition in COMPOSITIONS),
+    ]
+]
+
+
+@pytest.mark.parametrize("make_updates", CASES)
+def test_every_rule_gives_the_results_of_the_ordinary_graph(make_updates):
+    function, losses, got = compiled(make_updates, ON)
+    ordinary, expected_losses, expected = compiled(make_updates, OFF)
+    assert nodes(function)
+    assert not nodes(ordinary)
+    np.testing.assert_allclose(losses, expected_losses, rtol=1e-6)
+    assert_close(got, expected)
+
+
+@pytest.fixture(scope="module")
+def mixed():
+    """Make updates that read, swap, share and return variables in every way."""
+    a, b, c = (
+        pytensor.shared(np.arange(6.0).reshape(2, 3) + k, name=n) for k, n in enumerate("abc")
+    )
+    fortran = pytensor.shared(np.asfortranarray(np.arange(6.0).reshape(2, 3)), name="fortran")
+    strided = pytensor.shared(np.arange(24.0).reshape(4, 6)[::2, ::2], name="strided", borrow=True)
+    scalar, row = (
+        pytensor.shared(np.array(2.0), name="scalar"),
+        pytensor.shared(np.ones(3), name="row"),
+    )
+    gradient = pt.tanh(c)
+    changes = [
+        (a, b * 1.0),  # swapped
+        (b, a * 1.0),
+        (c, c - 0.5 * gradient + a),  # reads an old value that is destroyed
+        (fortran, fortran - 0.5 * c),
+        (strided, strided - 0.5 * pt.tanh(strided)),
+        (scalar, scalar - 0.5 * pt.tanh(scalar)),
+        (row, row - 0.5 * (row * c).sum(axis=0)),
+    ]
+    outputs = [a, c, a + b, changes[2][1], gradient.T]
+    variables = [variable for variable, _ in changes]
+    return variables, changes, outputs
+
+
+def steps_of(mixed, mode, changes=None, steps=3):
+    variables, ordered, outputs = mixed
+    start = [variable.get_value() for variable in variables]
+    function = pytensor.function([], outputs, updates=changes or ordered, mode=mode)
+    returned = [[np.array(value) for value in function()] for _ in range(steps)]
+    values = [variable.get_value() for variable in variables]
+    for variable, value in zip(variables, start, strict=True):
+        variable.set_value(value)
+    return function, returned, values
+
+
+def test_aliases_swaps_layouts_and_returned_values_are_those_of_the_ordinary_graph(mixed):
+    function, returned, values = steps_of(mixed, ON)
+    _, expected_returned, expected = steps_of(mixed, "FAST_COMPILE")
+    assert nodes(function)
+    for got, value in zip(values, expected, strict=True):
+        np.testing.assert_allclose(got, value, rtol=1e-14)
+    for step, expected_step in zip(returned, expected_returned, strict=True):
+        for got, value in zip(step, expected_step, strict=True):
+            np.testing.assert_allclose(got, value, rtol=1e-14)
+    _, _, permuted = steps_of(mixed, ON, changes=mixed[1][::-1])
+    for got, value in zip(permuted, values, strict=True):
+        np.testing.assert_array_equal(got, value)
+
+
+def test_arrays_that_are_not_contiguous_keep_their_memory_and_get_the_result():
+    value = np.asfortranarray(np.arange(12.0).reshape(3, 4))
+    param = pytensor.shared(value, name="param", borrow=True)
+    other = pytensor.shared(np.ones((4, 3)), name="other")
+    changes = {param: param - 0.5 * other.T}
+    function = pytensor.function([], updates=changes, mode=ON)
+    function()
+    assert nodes(function)
+    assert param.get_value(borrow=True).flags.f_contiguous
+    np.testing.assert_array_equal(param.get_value(), np.arange(12.0).reshape(3, 4) - 0.5)
+
+
+def grouped(make, *shapes):
+    params = parameters(*shapes)
+    loss = loss_of(params)
+    return tensors(pytensor.function([], loss, updates=make(loss, params), mode=ON))
+
+
+def clipped_and_decayed(loss, params):
+    grads = updates.clip_by_global_norm(updates.get_or_compute_grads(loss, params), 1.0)
+    grads = updates.add_weight_decay(grads, params, 0.01)
+    return updates.apply_ema(updates.adam(grads, params, updates.cosine_decay(0.1, 50)), params)
+
+
+def written_by_hand(loss, params):
+    """Halve the squared gradient, as no rule here does."""
+    grads = pytensor.grad(loss, params)
+    return [
+        (param, param - grad * abs(grad) / np.float32(20))
+        for param, grad in zip(params, grads, strict=True)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("make", "expected"),
+    [
+        (updates.adam(learning_rate=0.1), [4]),
+        # One number reaches matrices in another way than vectors.
+        (clipped_and_decayed, [2, 2]),
+        (written_by_hand, [4]),
+    ],
+    ids=["rule", "transforms and schedule", "user"],
+)
+def test_tensors_with_one_formula_become_one_node_whatever_their_shapes(make, expected):
+    params = parameters((5, 13), (37,), (2, 3, 4), (1, 9), ())
+    loss = loss_of(params)
+    changes = make(loss, params)
+    # Compiled, not run: numba works at the first call.
+    function = pytensor.function([], loss, updates=changes, mode=ON)
+    assert tensors(function) == expected
+
+
+def test_dtypes_and_formulas_are_kept_apart():
+    params = parameters((5, 3), (4,)) + parameters((2, 3), (3,), dtype="float64")
+    loss = loss_of(params)
+    changes = updates.merge_updates(
+        updates.sgd(loss, params[:1] + params[2:], 0.1), updates.momentum(loss, params[1:2], 0.1)
+    )
+    assert tensors(pytensor.function([], updates=changes, mode=ON)) == [2, 1, 1]
+
+
+def test_what_is_only_summed_is_not_stored():
+    params = parameters((5, 3), (4,))
+    cost = loss_of(params) + 0.1 * sum((param**2).sum() for param in params)
+    changes = updates.momentum(cost, params, 0.1)
+    (node,) = nodes(pytensor.function([], cost, updates=changes, mode=ON))
+    assert len(node.op.destroy_map) == len(node.outputs) == 4
+
+
+@pytest.mark.parametrize(
+    "mode",
+    ["FAST_COMPILE", Mode("cvm", "fast_run"), OFF],
+    ids=["FAST_COMPILE", "C", "numba without the rewrite"],
+)
+def test_other_backends_and_the_excluded_rewrite_see_the_ordinary_graph(mode):
+    params = parameters((5, 3), (4,))
+    changes = updates.adam(loss_of(params), params)
+    assert not nodes(pytensor.function([], updates=changes, mode=mode))
+
+
+def test_an_array_of_another_shape_is_refused_before_anything_changes():
+    param = pytensor.shared(np.ones((2, 3)), name="param")
+    grad = pytensor.shared(np.ones((2, 3)), name="grad")
+    function = pytensor.function([], updates=updates.sgd([grad], [param], 0.1), mode=ON)
+    function()
+    before = param.get_value()
+    grad.set_value(np.ones((3, 2)))
+    with pytest.raises(ValueError, match="another shape than its parameter"):
+        function()
+    np.testing.assert_array_equal(param.get_value(), before)
+
+
+LARGE = kernel.SERIAL  # elements: far above the number that is given to several threads
+
+
+@pytest.fixture(scope="module")
+def large():
+    """Compile updates large enough for several threads; return how to start over and run them."""
+    params = parameters((LARGE,), (3, 7))
+    grads = parameters((LARGE,), (3, 7))
+    changes = updates.momentum(grads, params, 0.1)
+    start = {variable: variable.get_value() for variable in changes}
+    function = pytensor.function([], updates=changes, mode=ON)
+
+    def run(steps=5):
+        for variable, value in start.items():
+            variable.set_value(value)
+        for _ in range(steps):
+            function()
+        return arrays(changes)
+
+    return run
+
+
+def test_the_number_of_threads_is_numbas_and_does_not_change_the_bits(large):
+    expected = large()
+    for threads in range(1, numba.config.NUMBA_NUM_THREADS + 1):
+        numba.set_num_threads(threads)
+        try:
+            assert_same_bits(large(), expected)
+        finally:
+            numba.set_num_threads(numba.config.NUMBA_NUM_THREADS)
+
+
+def test_two_python_threads_may_call_compiled_functions_at_once(large):
+    expected = large()
+    params = parameters((LARGE,), (3, 7))
+    grads = parameters((LARGE,), (3, 7))
+    changes = updates.momentum(grads, params, 0.1)
+    function = pytensor.function([], updates=changes, mode=ON)
+    other = threading.Thread(target=lambda: [function() for _ in range(50)])
+    other.start()
+    for _ in range(10):
+        assert_same_bits(large(), expected)
+    other.join()
+    assert_same_bits(arrays(changes), large(50))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+def test_a_forked_child_computes_the_same_on_one_thread(large):
+    expected = large()
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            assert kernel.FORKED.value == (numba.threading_layer() != "tbb")
+            assert_same_bits(large(), expected)
+            status = 0
+        finally:
+            os._exit(status)
+    _, status = os.waitpid(child, 0)
+    assert status == 0
+    assert kernel.FORKED.value == 0
+
+
+SECOND_PROCESS = """
+import json, numpy as np, pytensor, updates
+params = [pytensor.shared(np.full(300_000, 0.5)), pytensor.shared(np.ones((3, 4)))]
+changes = updates.sgd([param.copy() for param in params], params, 0.5)
+function = pytensor.function([], updates=changes, mode="NUMBA")
+function()
+stats = function.vm.jit_fn.stats
+print(json.dumps([sum(stats.cache_hits.values()), params[0].get_value()[-1]]))
+"""
+
+
+def in_a_process(source, *, directory=None):
+    flags = f"base_compiledir={directory}" if directory else ""
+    run = subprocess.run(
+        [sys.executable, "-c", source],
+        env=os.environ | {"PYTENSOR_FLAGS": flags},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    return run
+
+
+def test_the_second_process_takes_the_compiled_kernel_from_the_cache(tmp_path):
+    first, second = (
+        json.loads(in_a_process(SECOND_PROCESS, directory=tmp_path).stdout) for _ in range(2)
+    )
+    assert first == [0, 0.25]
+    assert second == [1, 0.25]
+
+
+UNKNOWN_VERSION = """
+import warnings
+import pytensor
+{change}
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    import updates
+    param = pytensor.shared(1.0)
+    for _ in range(2):
+        function = pytensor.function([], updates=updates.sgd(param**2, param, 0.1), mode="NUMBA")
+messages = [str(warning.message) for warning in caught if "updates" in str(warning.message)]
+assert len(messages) == 1 and "PyTensor" in messages[0], messages
+assert not any("MultiTensor" in str(node) for node in function.maker.fgraph.apply_nodes)
+"""
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "pytensor.__version__ = '4.0.0'",
+        "import pytensor.graph.features; del pytensor.graph.features.ReplaceValidate",
+        "import pytensor.link.numba.dispatch.basic as b; del b.register_funcify_and_cache_key",
+    ],
+    ids=["another major version", "a name of the graph is gone", "a name of numba's is gone"],
+)
+def test_an_unknown_pytensor_means_one_warning_and_the_ordinary_graph(change):
+    in_a_process(UNKNOWN_VERSION.format(change=change))

@@ -1,0 +1,237 @@
+"""How a function graph with ``MultiTensor`` nodes becomes a numba function.
+
+PyTensor writes one line of Python for each node and returns all outputs as a tuple. numba's
+compile time grows with the square of the length of such a tuple. Here the arrays of a
+``MultiTensor`` node go into its table one tensor at a time, results in place keep the names of
+their inputs, and the outputs of the whole function are put into a list one by one.
+"""
+
+from collections.abc import Sequence
+from functools import cache
+from hashlib import sha256
+from typing import Any
+
+import numpy as np
+from numba import types
+from numba.extending import box, intrinsic, models, register_model
+from pytensor.graph.basic import Apply, Constant, Variable
+from pytensor.graph.fg import FunctionGraph
+from pytensor.link.numba.cache import compile_numba_function_src
+from pytensor.link.numba.dispatch.basic import (
+    cache_key_for_constant,
+    numba_funcify_ensure_cache,
+    numba_funcify_FunctionGraph,
+    numba_njit,
+    numba_typify,
+    register_funcify_and_cache_key,
+)
+from pytensor.tensor.type import TensorType
+
+from updates.multi_tensor.kernel import VERSION, Kernel, apart, own_code
+from updates.multi_tensor.op import MultiTensor
+
+
+@register_funcify_and_cache_key(FunctionGraph)
+def funcify(
+    fgraph: FunctionGraph,
+    node: Apply | None = None,
+    fgraph_name: str = "numba_funcified_fgraph",
+    **kwargs: Any,
+) -> tuple[Any, str | None]:
+    """Return the numba function of a graph and its key; PyTensor's own without our nodes."""
+    if not any(isinstance(apply.op, MultiTensor) for apply in fgraph.apply_nodes):
+        return numba_funcify_FunctionGraph(fgraph, node=node, fgraph_name=fgraph_name, **kwargs)
+    return Conversion(fgraph, **kwargs).function(fgraph_name)
+
+
+class Conversion:
+    """One function graph on its way to a numba function."""
+
+    def __init__(
+        self,
+        fgraph: FunctionGraph,
+        *,
+        order: Sequence[Apply] | None = None,
+        storage_map: Any = None,
+        output_storage: Any = None,
+        squeeze_output: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        self.fgraph = fgraph
+        self.order = fgraph.toposort() if order is None else order
+        self.kwargs = kwargs
+        # Only the outermost function gives its outputs to Python, where a list will do.
+        self.outermost = output_storage is not None
+        self.squeeze_output = squeeze_output
+        self.names: dict[Variable, str] = {}
+        self.globals: dict[str, Any] = {
+            "__name__": __name__,
+            "own_code": own_code,
+            "new_outputs": new_outputs,
+            "put": put,
+            "put_input": put_input,
+        }
+        self.functions: dict[tuple, str] = {}
+        self.lines = ["own_code()"]
+        self.keys: list[Any] = []
+        self.cachable = True
+
+    def function(self, name: str) -> tuple[Any, str | None]:
+        """Return the numba function and its key in the cache, None if it cannot be kept there."""
+        parameters = [self.name(variable) for variable in self.fgraph.inputs]
+        for node in self.order:
+            if isinstance(node.op, MultiTensor):
+                self.multi_tensor(node)
+            else:
+                self.ordinary(node)
+        outputs = [self.name(variable) for variable in self.fgraph.outputs]
+        if self.outermost:
+            puts = [f"put{'_input' * (o in parameters)}(outputs, {o})" for o in outputs]
+            self.lines += ["outputs = new_outputs()", *puts, "return outputs"]
+        elif self.squeeze_output and len(outputs) == 1:
+            self.lines += [f"return {outputs[0]}"]
+        else:
+            self.lines += [f"return ({', '.join(outputs)},)"]
+        source = "\n    ".join([f"def {name}({', '.join(parameters)}):", *self.lines])
+        self.keys += [key for key, _ in self.functions]
+        key = sha256(repr((VERSION, source, self.keys)).encode()).hexdigest()
+        function = compile_numba_function_src(source, name, self.globals)
+        return numba_njit(function), key if self.cachable else None
+
+    def name(self, variable: Variable) -> str:
+        """Return the name of a variable in the source; a constant becomes a global."""
+        if variable not in self.names:
+            self.names[variable] = name = f"v{len(self.names)}"
+            if isinstance(variable, Constant):
+                self.globals[name] = numba_typify(variable.data, variable=variable)
+                self.keys.append((name, cache_key_for_constant(variable.data)))
+        return self.names[variable]
+
+    def ordinary(self, node: Apply) -> None:
+        """Write the line of a node of PyTensor's."""
+        function, key = numba_funcify_ensure_cache(node.op, node=node, **self.kwargs)
+        if key is None:
+            self.cachable = False
+            name = f"u{len(self.globals)}"
+            self.globals[name] = function
+        else:
+            # Equal keys stand for equal functions of equal arguments: numba need not see the next.
+            kinds = tuple(kind(variable) for variable in node.inputs)
+            name = self.functions.setdefault((key, kinds), f"f{len(self.functions)}")
+            self.globals.setdefault(name, function)
+        inputs = ", ".join(self.name(variable) for variable in node.inputs)
+        outputs = ", ".join(self.name(variable) for variable in node.outputs)
+        self.lines.append(f"{outputs} = {name}({inputs})")
+
+    def multi_tensor(self, node: Apply) -> None:
+        """Write the lines of a ``MultiTensor`` node."""
+        op = node.op
+        kernel = Kernel(op, node, **self.kwargs)
+        n_in, n_out = len(op.scalars), op.elemwise.scalar_op.nout
+        tag = f"m{len(self.keys)}"
+        self.keys.append((tag, kernel.key))
+        self.globals |= {
+            f"{tag}_row": kernel.row,
+            f"{tag}_run": kernel.run,
+            f"{tag}_finish": kernel.finish,
+            f"{tag}_table": new_table,
+        }
+        self.lines.append(f"{tag} = {tag}_table({1 + op.n_tensors * kernel.width})")
+        ends = []
+        for tensor in range(op.n_tensors):
+            arrays = [self.name(v) for v in node.inputs[tensor * n_in : (tensor + 1) * n_in]]
+            outputs = node.outputs[tensor * n_out : (tensor + 1) * n_out]
+            for position, source in op.elemwise.inplace_pattern.items():
+                self.names[outputs[position]] = arrays[source]
+            like = arrays[op.scalars.index(False)]
+            for position, dtype in kernel.new_outputs:
+                self.globals[f"empty_{dtype}"] = empty_function(dtype)
+                self.lines.append(f"{self.name(outputs[position])} = empty_{dtype}({like})")
+            arrays += [self.name(outputs[position]) for position, _ in kernel.new_outputs]
+            given = f"({', '.join(arrays)},)"
+            self.lines.append(f"{tag}_{tensor} = {tag}_row({tag}, {given})")
+            # As the last to name the arrays, it also keeps them alive while the kernel runs.
+            ends.append(f"{tag}_finish({tag}_{tensor}, {given})")
+        self.lines += [f"{tag}_run({tag})", *ends]
+
+
+def kind(variable: Variable) -> object:
+    """Return what numba tells arguments apart by."""
+    if isinstance(variable.type, TensorType):
+        return variable.type.dtype, variable.type.ndim
+    return variable.type
+
+
+@numba_njit
+def new_table(places: int) -> np.ndarray:
+    """Return a table without rows."""
+    table = np.empty(places, np.int64)
+    table[0] = 1
+    return table
+
+
+@cache
+def empty_function(dtype: np.dtype) -> Any:
+    """Return a function that allocates an array of this dtype, shaped like another."""
+
+    @numba_njit
+    def empty(like: np.ndarray) -> np.ndarray:
+        return np.empty(like.shape, dtype)
+
+    return empty
+
+
+class Outputs(types.Opaque):
+    """A list of Python, as numba sees it."""
+
+
+register_model(Outputs)(models.OpaqueModel)
+outputs_type = Outputs("Outputs")
+
+
+@box(Outputs)
+def box_outputs(typ: Any, value: Any, context: Any) -> Any:
+    """Hand the list to Python."""
+    return value
+
+
+@intrinsic
+def new_outputs(typing_context: Any) -> Any:
+    """Return an empty list."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return context.get_python_api(builder).list_new(context.get_constant(types.intp, 0))
+
+    return outputs_type(), codegen
+
+
+@intrinsic
+def append(typing_context: Any, outputs: Any, array: Any) -> Any:
+    """Append an array."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        api = context.get_python_api(builder)
+        context.nrt.incref(builder, signature.args[1], args[1])
+        element = api.from_native_value(
+            signature.args[1], args[1], context.get_env_manager(builder)
+        )
+        api.list_append(args[0], element)
+        api.decref(element)
+        return context.get_dummy_value()
+
+    return types.none(outputs, array), codegen
+
+
+put = apart(append)
+
+
+@intrinsic
+def put_input(typing_context: Any, outputs: Any, array: Any) -> Any:
+    """Append an array that Python gave to the function: the object itself."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        parent = context.make_array(array)(context, builder, args[1]).parent
+        context.get_python_api(builder).list_append(args[0], parent)
+        return context.get_dummy_value()
+
+    return types.none(outputs, array), codegen

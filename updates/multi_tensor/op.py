@@ -1,0 +1,65 @@
+"""``MultiTensor``: one elementwise formula applied to several tensors, as one node."""
+
+from typing import Any
+
+from pytensor.graph.basic import Apply, Variable
+from pytensor.graph.op import Op
+from pytensor.tensor.elemwise import Elemwise
+from pytensor.tensor.variable import TensorVariable
+
+
+class MultiTensor(Op):
+    """Apply `elemwise` to several tensors of any shapes.
+
+    The inputs are those of the first tensor, then those of the second, and so on; so are the
+    outputs. What `elemwise` writes in place, the node writes in place.
+
+    Parameters
+    ----------
+    elemwise : Elemwise
+        The formula, and which outputs take the memory of which inputs.
+    scalars : tuple of bool
+        For each input of `elemwise`, whether it is one number (0-d) for all elements of a tensor.
+    n_tensors : int
+        The number of tensors.
+    """
+
+    __props__ = ("elemwise", "scalars", "n_tensors")
+
+    def __init__(self, elemwise: Elemwise, scalars: tuple[bool, ...], n_tensors: int) -> None:
+        self.elemwise = elemwise
+        self.scalars = scalars
+        self.n_tensors = n_tensors
+        n_in, n_out = len(scalars), elemwise.scalar_op.nout
+        self.destroy_map = {
+            tensor * n_out + output: [tensor * n_in + source]
+            for tensor in range(n_tensors)
+            for output, source in elemwise.inplace_pattern.items()
+        }
+
+    def __str__(self) -> str:
+        """Name the formula and the number of tensors."""
+        return f"MultiTensor{{{self.n_tensors} x {self.elemwise}}}"
+
+    def elemwise_inputs(self, inputs: list[Any]) -> list[list[TensorVariable]]:
+        """Return the inputs of `elemwise` for each tensor: all of the same number of axes."""
+        n_in = len(self.scalars)
+        result = []
+        for first in range(0, len(inputs), n_in):
+            own = inputs[first : first + n_in]
+            ndim = max(variable.type.ndim for variable in own)
+            result.append([v if v.type.ndim == ndim else v.dimshuffle(["x"] * ndim) for v in own])
+        return result
+
+    def make_node(self, *inputs: Variable) -> Apply:
+        """Make the node; its outputs have the types that `elemwise` gives them."""
+        outputs = [
+            output.type()
+            for own in self.elemwise_inputs(list(inputs))
+            for output in self.elemwise.make_node(*own).outputs
+        ]
+        return Apply(self, list(inputs), outputs)
+
+    def perform(self, node: Apply, inputs: Any, output_storage: Any) -> None:
+        """Refuse: the node is made for compiled functions of the numba backend alone."""
+        raise NotImplementedError(f"{self} runs on PyTensor's numba backend only")
