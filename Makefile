@@ -1,7 +1,7 @@
 # make demo   race six rules on a digit-recognising CNN: a table and learning_curves.png
 # make test   the fast tests;  make test-slow   the long ones
 # make lint, make types       ruff and mypy
-# make benchmark              a training step beside PyTorch's (installs torch), rows of a table, saving
+# make bench                  speed, compile time and memory beside PyTorch and optax (installs both)
 #
 # Each sets up $(VENV) by itself, with $(PYTHON) >= 3.11 and pip.
 
@@ -10,7 +10,7 @@ VENV ?= .venv
 TEST_EXTRAS ?= test
 BIN = $(VENV)/bin
 
-.PHONY: demo test test-slow lint types benchmark clean
+.PHONY: demo test test-slow lint types bench clean
 
 demo: $(VENV)/.demo
 	$(BIN)/python notebooks/race.py
@@ -28,11 +28,9 @@ lint: $(VENV)/.dev
 types: $(VENV)/.dev
 	$(BIN)/mypy
 
-benchmark: $(VENV)/.demo
+bench: $(VENV)/.demo
 	$(BIN)/python -m pip install --quiet -r benchmarks/requirements.txt
-	$(BIN)/python benchmarks/cnn_step.py
-	$(BIN)/python benchmarks/table_rows.py
-	$(BIN)/python benchmarks/checkpoint.py
+	$(BIN)/python benchmarks/speed.py --chart benchmarks/speed.png
 
 clean:
 	rm -rf $(VENV)

@@ -5,6 +5,7 @@ Compiling for numba takes seconds: one function serves several tests where it ca
 
 import json
 import os
+import pickle
 import subprocess
 import sys
 import threading
@@ -307,11 +308,12 @@ print(json.dumps([sum(stats.cache_hits.values()), params[0].get_value()[-1]]))
 """
 
 
-def in_a_process(source, *, directory=None):
+def in_a_process(source, *, directory=None, cwd=None):
     flags = f"base_compiledir={directory}" if directory else ""
     run = subprocess.run(
         [sys.executable, "-c", source],
         env=os.environ | {"PYTENSOR_FLAGS": flags},
+        cwd=cwd,
         capture_output=True,
         text=True,
         check=False,
@@ -326,6 +328,17 @@ def test_the_second_process_takes_the_compiled_kernel_from_the_cache(tmp_path):
     )
     assert first == [0, 0.25]
     assert second == [1, 0.25]
+
+
+def test_a_compiled_function_is_pickled_and_works_in_another_process(tmp_path):
+    param = pytensor.shared(np.ones((3, 4)), name="param")
+    function = pytensor.function(
+        [], param, updates=updates.sgd([param * 2], [param], 0.25), mode=ON
+    )
+    assert nodes(function)
+    (tmp_path / "function").write_bytes(pickle.dumps(function))
+    source = "import pickle; f = pickle.load(open('function', 'rb')); f(); print(f()[0, 0])"
+    assert in_a_process(source, cwd=tmp_path).stdout.strip() == "0.5"
 
 
 UNKNOWN_VERSION = """

@@ -11,6 +11,7 @@ compiled as PyTensor does by itself, and one warning says so.
 """
 
 import warnings
+from functools import cache
 
 import pytensor
 from pytensor.compile.mode import optdb
@@ -25,6 +26,17 @@ def warn_unsupported(reason: object) -> None:
         UserWarning,
         stacklevel=2,
     )
+
+
+@cache
+def numba_is_ready() -> bool:
+    """Load what compiles the nodes, which imports numba; say whether that worked."""
+    try:
+        import updates.multi_tensor.function_graph  # noqa: F401
+    except (ImportError, AttributeError) as error:
+        warn_unsupported(error)
+        return False
+    return True
 
 
 def register() -> None:

@@ -7,6 +7,8 @@ from pytensor.graph.op import Op
 from pytensor.tensor.elemwise import Elemwise
 from pytensor.tensor.variable import TensorVariable
 
+from updates.multi_tensor import numba_is_ready
+
 
 class MultiTensor(Op):
     """Apply `elemwise` to several tensors of any shapes.
@@ -36,6 +38,11 @@ class MultiTensor(Op):
             for tensor in range(n_tensors)
             for output, source in elemwise.inplace_pattern.items()
         }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Come back in a pickled function, for which no rewrite runs again."""
+        self.__dict__.update(state)
+        numba_is_ready()
 
     def __str__(self) -> str:
         """Name the formula and the number of tensors."""

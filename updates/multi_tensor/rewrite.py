@@ -8,7 +8,6 @@ qualify, or cannot be merged without a cycle, stays as it is.
 
 import warnings
 from collections.abc import Iterable, Iterator
-from functools import cache
 from typing import Any
 
 from pytensor.graph.basic import Apply, Variable
@@ -21,7 +20,7 @@ from pytensor.scalar.basic import Composite
 from pytensor.tensor.elemwise import CAReduce, DimShuffle, Elemwise
 from pytensor.tensor.type import TensorType
 
-from updates.multi_tensor import warn_unsupported
+from updates.multi_tensor import numba_is_ready
 from updates.multi_tensor.op import MultiTensor
 
 # float16 and complex numbers stay with PyTensor's own loops.
@@ -52,17 +51,6 @@ class GroupUpdates(GraphRewriter):
         for nodes in filter(has_kernel, groups.values()):
             for independent in without_paths(fgraph, nodes):
                 merge(fgraph, independent)
-
-
-@cache
-def numba_is_ready() -> bool:
-    """Load what compiles the nodes, which imports numba; say whether that worked."""
-    try:
-        import updates.multi_tensor.function_graph  # noqa: F401
-    except (ImportError, AttributeError) as error:
-        warn_unsupported(error)
-        return False
-    return True
 
 
 def qualifies(node: Apply) -> bool:
