@@ -19,7 +19,7 @@ from catalogue import COMPOSITIONS, RULES, arrays, assert_same_bits
 from pytensor.compile.mode import Mode, get_mode
 
 import updates
-from updates.multi_tensor import kernel
+from updates.multi_tensor import function_graph, kernel
 from updates.multi_tensor.op import MultiTensor
 
 ON = get_mode("NUMBA")
@@ -253,6 +253,19 @@ def large():
         return arrays(changes)
 
     return run
+
+
+def test_beside_matrix_products_more_work_is_left_to_one_thread():
+    x, square = pt.matrix("x"), pytensor.shared(np.ones((3, 3)), name="square")
+    in_a_loop, _ = pytensor.scan(lambda row: pt.tanh(pt.dot(row[None], square)).sum(), x)
+    for loss, expected in [
+        (pt.tanh(x @ square).sum(), True),
+        (pt.tanh(x[None] @ square[None]).sum(), True),
+        (in_a_loop.sum(), True),
+        ((x * square).sum(), False),
+    ]:
+        function = pytensor.function([x], updates=updates.sgd(loss, square, 0.1), mode=ON)
+        assert function_graph.multiplies_matrices(function.maker.fgraph) is expected
 
 
 def test_the_number_of_threads_is_numbas_and_does_not_change_the_bits(large):

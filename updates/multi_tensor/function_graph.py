@@ -25,10 +25,15 @@ from pytensor.link.numba.dispatch.basic import (
     numba_typify,
     register_funcify_and_cache_key,
 )
+from pytensor.tensor.math import Dot
 from pytensor.tensor.type import TensorType
 
-from updates.multi_tensor.kernel import VERSION, Kernel, apart, own_code
+from updates.multi_tensor.kernel import SERIAL, SERIAL_BESIDE_BLAS, VERSION, Kernel, apart, own_code
 from updates.multi_tensor.op import MultiTensor
+
+LINEAR_ALGEBRA = tuple(
+    f"pytensor.tensor.{name}" for name in ("blas", "linalg", "nlinalg", "slinalg")
+)
 
 
 @register_funcify_and_cache_key(FunctionGraph)
@@ -60,6 +65,7 @@ class Conversion:
         self.fgraph = fgraph
         self.order = fgraph.toposort() if order is None else order
         self.kwargs = kwargs
+        self.serial = SERIAL_BESIDE_BLAS if multiplies_matrices(fgraph) else SERIAL
         # Only the outermost function gives its outputs to Python, where a list will do.
         self.outermost = output_storage is not None
         self.squeeze_output = squeeze_output
@@ -126,7 +132,7 @@ class Conversion:
     def multi_tensor(self, node: Apply) -> None:
         """Write the lines of a ``MultiTensor`` node."""
         op = node.op
-        kernel = Kernel(op, node, **self.kwargs)
+        kernel = Kernel(op, node, self.serial, **self.kwargs)
         n_in, n_out = len(op.scalars), op.elemwise.scalar_op.nout
         tag = f"m{len(self.keys)}"
         self.keys.append((tag, kernel.key))
@@ -153,6 +159,17 @@ class Conversion:
             # As the last to name the arrays, it also keeps them alive while the kernel runs.
             ends.append(f"{tag}_finish({tag}_{tensor}, {given})")
         self.lines += [f"{tag}_run({tag})", *ends]
+
+
+def multiplies_matrices(fgraph: Any) -> bool:
+    """Say whether a graph, or one within it, calls BLAS or LAPACK, which have their own threads."""
+    ops = [getattr(node.op, "core_op", node.op) for node in fgraph.apply_nodes]
+    return any(
+        isinstance(op, Dot)
+        or type(op).__module__.startswith(LINEAR_ALGEBRA)
+        or (hasattr(op, "fgraph") and multiplies_matrices(op.fgraph))
+        for op in ops
+    )
 
 
 def kind(variable: Variable) -> object:

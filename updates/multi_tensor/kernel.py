@@ -31,10 +31,15 @@ from pytensor.tensor.elemwise import Elemwise
 
 from updates.multi_tensor.op import MultiTensor
 
-VERSION = 10  # part of the key in the cache on disk: to be raised when the code below changes
+VERSION = 11  # part of the key in the cache on disk: to be raised when the code below changes
 
 # Elements times arrays below which one thread does it: about 10 microseconds of work.
 SERIAL = 250_000
+
+# The same in a function that multiplies matrices, about 10 milliseconds. The threads of OpenBLAS
+# keep the cores busy for a while after each product, and a thread of ours that has to wait for one
+# waits for a slice of the system's time.
+SERIAL_BESIDE_BLAS = 100_000_000
 
 # Elements that a thread takes at a time, at least.
 PIECE = 4096
@@ -220,6 +225,15 @@ def overwrite(array: Any, copy: Any) -> None:
 class Kernel:
     """The functions for one formula.
 
+    Parameters
+    ----------
+    op, node
+        The node, and what it applies.
+    serial : int
+        Elements times arrays below which one thread does it.
+    **kwargs
+        For PyTensor's conversion of the formula.
+
     Attributes
     ----------
     row, run, finish : numba functions
@@ -233,7 +247,7 @@ class Kernel:
         What identifies the functions in the cache on disk.
     """
 
-    def __init__(self, op: MultiTensor, node: Apply, **kwargs: Any) -> None:
+    def __init__(self, op: MultiTensor, node: Apply, serial: int, **kwargs: Any) -> None:
         numba.get_num_threads()  # starts the threads, which code from the cache takes for granted
         n_in = len(op.scalars)
         inputs, outputs = node.inputs[:n_in], node.outputs[: op.elemwise.scalar_op.nout]
@@ -287,7 +301,7 @@ class Kernel:
             **number_types,
         )
         self.run = compiled(
-            RUN.format(width=self.width, serial=SERIAL // len(dtypes), piece=PIECE),
+            RUN.format(width=self.width, serial=serial // len(dtypes), piece=PIECE),
             "run",
             f"run_{self.key}",
             parallel=True,
