@@ -31,7 +31,7 @@ from pytensor.tensor.elemwise import Elemwise
 
 from updates.multi_tensor.op import MultiTensor
 
-VERSION = 11  # part of the key in the cache on disk: to be raised when the code below changes
+VERSION = 12  # part of the key in the cache on disk: to be raised when the code below changes
 
 # Elements times arrays below which one thread does it: about 10 microseconds of work.
 SERIAL = 250_000
@@ -113,8 +113,8 @@ def own_code(typing_context: Any = None) -> Any:
 def apart(body: Any) -> Any:
     """Return an intrinsic of two arguments that runs in a function of its own.
 
-    Nor is the caller told of an exception: asking for it after each of hundreds of calls costs
-    compile time. None can happen where nothing is allocated.
+    Nor does the caller ask for an exception, which after each of hundreds of calls costs compile
+    time. None can happen unless arrays are copied.
     """
 
     def in_own_code(first: Any, second: Any) -> Any:
@@ -127,12 +127,15 @@ def apart(body: Any) -> Any:
     def call(typing_context: Any, first: Any, second: Any) -> Any:
         function.compile((first, second))
         result = function.overloads[first, second].signature.return_type
+        copies = any(isinstance(element, types.Array) for element in getattr(result, "types", ()))
 
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             compiled = function.overloads[signature.args]
             context.active_code_library.add_linking_library(compiled.library)
-            _, value = context.call_internal_no_propagate(builder, compiled.fndesc, signature, args)
-            return value
+            called = (builder, compiled.fndesc, signature, args)
+            if copies:
+                return context.call_internal(*called)
+            return context.call_internal_no_propagate(*called)[1]
 
         return result(first, second), codegen
 
@@ -262,11 +265,8 @@ class Kernel:
         scalars = [*op.scalars, *(False for _ in self.new_outputs)]
         self.width = 2 + len(dtypes)
         formula, formula_key = formula_function(op.elemwise, inputs, **kwargs)
-        self.key = sha256(
-            repr(
-                (VERSION, formula_key, scalars, in_place, [str(dtype) for dtype in dtypes])
-            ).encode()
-        ).hexdigest()
+        what = (VERSION, formula_key, scalars, in_place, serial, [str(dtype) for dtype in dtypes])
+        self.key = sha256(repr(what).encode()).hexdigest()
 
         names = [f"a{k}" for k in range(len(dtypes))]
         targets = {position: f"a{source}" for position, source in in_place.items()}
