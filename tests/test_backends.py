@@ -15,14 +15,11 @@ import updates
 FAST = {
     "momentum",
     "adagrad_window",
-    "graves_rmsprop",
     "adam",
-    "adafactor",
-    "sm3",
     "muon",
-    "prodigy",
-    "schedule_free_adamw",
     "noisy_sgd",
+    "with_gradient_transforms",
+    "with_transforms_and_schedules",
 }
 CASES = [
     pytest.param(
@@ -32,7 +29,15 @@ CASES = [
         marks=[] if row.name in FAST else pytest.mark.slow,
     )
     for row in RULES
-] + [pytest.param(composition, False, id=composition.__name__) for composition in COMPOSITIONS]
+] + [
+    pytest.param(
+        composition,
+        False,
+        id=composition.__name__,
+        marks=[] if composition.__name__ in FAST else pytest.mark.slow,
+    )
+    for composition in COMPOSITIONS
+]
 
 
 def backend(name):

@@ -4,7 +4,7 @@ import numpy as np
 import pytensor
 import pytensor.tensor as pt
 import pytest
-from catalogue import RULES, arrays, assert_same_bits, with_transforms_and_schedules
+from catalogue import arrays, assert_same_bits, every_rule, with_transforms_and_schedules
 from pytensor.compile.mode import Mode
 from pytensor.graph.replace import graph_replace
 
@@ -135,7 +135,8 @@ def test_many_steps_are_single_steps(make):
     assert_alike(make)
 
 
-@pytest.mark.parametrize("row", RULES, ids=[repr(row.rule) for row in RULES])
+@pytest.mark.slow
+@every_rule
 def test_every_rule_takes_many_steps(row):
     def make():
         i, loss, params = model()
@@ -144,7 +145,13 @@ def test_every_rule_takes_many_steps(row):
     assert_alike(make)
 
 
-@pytest.mark.parametrize("make", [with_equal_next_values, with_old_and_foreign_values, with_rows])
+@pytest.mark.parametrize(
+    "make",
+    [
+        with_old_and_foreign_values,
+        *(pytest.param(m, marks=pytest.mark.slow) for m in (with_equal_next_values, with_rows)),
+    ],
+)
 def test_the_default_mode_keeps_variables_apart(make):
     with pytensor.config.change_flags(mode="Mode"):
         assert_alike(make)

@@ -15,7 +15,7 @@ import numpy as np
 import pytensor
 import pytensor.tensor as pt
 import pytest
-from catalogue import COMPOSITIONS, RULES, arrays, assert_same_bits
+from catalogue import arrays, assert_same_bits, every_update
 from pytensor.compile.mode import Mode, get_mode
 
 import updates
@@ -69,17 +69,8 @@ def assert_close(got, expected):
         np.testing.assert_allclose(got[name], value, rtol=0, atol=tolerance, err_msg=name)
 
 
-FAST = ["momentum", "deepmind_rmsprop"]
-CASES = [
-    pytest.param(make, id=name, marks=[] if name.split("(")[0] in FAST else pytest.mark.slow)
-    for make, name in [
-        *((row.rule, repr(row.rule)) for row in RULES),
-        *((composition, composition.__name__) for composition in COMPOSITIONS),
-    ]
-]
-
-
-@pytest.mark.parametrize("make_updates", CASES)
+@pytest.mark.slow
+@every_update
 def test_every_rule_gives_the_results_of_the_ordinary_graph(make_updates):
     function, losses, got = compiled(make_updates, ON)
     ordinary, expected_losses, expected = compiled(make_updates, OFF)

@@ -133,7 +133,11 @@ BACKENDS = {
 @pytest.mark.filterwarnings("ignore:PyTensor could not link to a BLAS")
 @pytest.mark.parametrize(
     "backend",
-    ["c", "python", pytest.param("numba", marks=pytest.mark.slow), "jax"],
+    [
+        *(pytest.param(backend, marks=pytest.mark.slow) for backend in ("c", "numba")),
+        "python",
+        "jax",
+    ],
 )
 def test_every_backend_trains_alike(backend):
     if backend == "jax":
