@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import pytensor
+from process_memory import peak_rise
 
 import updates
 
@@ -67,20 +68,6 @@ def plain(variables: list, folder: Path) -> None:
             np.save(file, variable.get_value(borrow=True))
             file.flush()
             os.fsync(file.fileno())
-
-
-def peak_rise(run: Callable[[], object]) -> float:
-    """Return by how many bytes the peak memory of this process rises during a run."""
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
-    before = status("VmRSS")
-    run()
-    return status("VmHWM") - before
-
-
-def status(field: str) -> float:
-    """Read a size in bytes from the status of this process."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return 1024 * next(float(line.split()[1]) for line in lines if line.startswith(field))
 
 
 if __name__ == "__main__":

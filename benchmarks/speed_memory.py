@@ -9,9 +9,9 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
+from process_memory import start_peak, status
 from speed_common import FUSED, OFF, OURS, cores, mode
 
 SYSTEMS = [OURS, OFF, FUSED]
@@ -32,7 +32,7 @@ def measure(system: str, size: int) -> dict[str, float]:
     before = status("VmRSS")
     step = start(size)
     step()
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+    start_peak()
     for _ in range(3):
         step()
     return {"arrays": 4.0 * 4 * size, "peak": status("VmHWM") - before}
@@ -71,12 +71,6 @@ def torch_start() -> Callable[[int], Callable[[], object]]:
         return torch.optim.Adam([param], fused=True).step
 
     return start
-
-
-def status(field: str) -> float:
-    """Read a size in bytes from the status of this process."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return 1024 * next(float(line.split()[1]) for line in lines if line.startswith(field))
 
 
 if __name__ == "__main__":

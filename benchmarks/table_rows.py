@@ -11,11 +11,11 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytensor
 import pytensor.tensor as pt
+from process_memory import peak_rise
 
 import updates
 
@@ -58,20 +58,6 @@ def seconds(step: Callable[[np.ndarray], object], index: np.ndarray) -> float:
     start = time.perf_counter()
     step(index)
     return time.perf_counter() - start
-
-
-def peak_rise(run: Callable[[], object]) -> float:
-    """Return by how many bytes the peak memory of this process rises during a run."""
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
-    before = status("VmRSS")
-    run()
-    return status("VmHWM") - before
-
-
-def status(field: str) -> float:
-    """Read a size in bytes from the status of this process."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return 1024 * next(float(line.split()[1]) for line in lines if line.startswith(field))
 
 
 if __name__ == "__main__":
