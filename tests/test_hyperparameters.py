@@ -11,7 +11,7 @@ import pytest
 from catalogue import RULES, every_rule, run
 
 import updates
-from updates.hyperparameters import COUNTS, FLAGS, OPTIONAL, RANGES, SEEDS, is_symbolic
+from updates.hyperparameters import COUNTS, FLAGS, OPTIONAL, RANGES, NATURALS, is_symbolic
 from updates.hyperparameters import RULES as RULES_TAKEN
 
 BAD_NUMBERS = {
@@ -50,7 +50,7 @@ def bad_numbers(row, name):
     """Give numbers that a hyperparameter refuses, and what its message says it must be."""
     if name in COUNTS:
         return [0, -1], "> 0"
-    if name in SEEDS:
+    if name in NATURALS:
         return [-1], ">= 0"
     words = (RANGES.get(f"{row.name}.{name}") or RANGES[name]).words
     return BAD_NUMBERS[words], words

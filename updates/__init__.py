@@ -32,8 +32,8 @@ Update transforms (OrderedDict -> OrderedDict):
 Averages of parameters, and state:
     averages, use_averages, is_state, state_dict, load_state_dict, reset, save, load
 
-Many steps in one call:
-    many_steps
+Training loops, and many steps in one call:
+    minimize, iterate, History, many_steps
 
 Schedules (symbolic step -> symbolic scalar):
     constant_schedule, cosine_decay, cosine_restarts, exponential_decay, halflife_to_decay,
@@ -134,6 +134,7 @@ from updates.schedules import (
 )
 from updates.state import is_state
 from updates.state_dict import CheckpointError, load_state_dict, reset, state_dict
+from updates.training import History, iterate, minimize
 from updates.transforms import (
     accumulate_gradients,
     apply_bounds,
@@ -156,6 +157,7 @@ __version__ = "0.1.0"
 __all__ = [
     "CheckpointError",
     "Deferred",
+    "History",
     "Schedule",
     "accumulate_gradients",
     "adabelief",
@@ -206,6 +208,7 @@ __all__ = [
     "inverse_sqrt",
     "inverse_time_decay",
     "is_state",
+    "iterate",
     "join_schedules",
     "lamb",
     "lars",
@@ -216,6 +219,7 @@ __all__ = [
     "madgrad",
     "many_steps",
     "merge_updates",
+    "minimize",
     "momentum",
     "momentum_updates",
     "muon",

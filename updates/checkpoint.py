@@ -1,7 +1,7 @@
 """Checkpoints: the state of a dictionary of updates in one file that is whole or is refused.
 
 - ``save``: write a checkpoint, so that the path holds the old one or the new one at any moment
-- ``load``: put a checkpoint back, all of it or nothing
+- ``load``: put a checkpoint back, all of it or nothing; ``read`` does all but the last step
 
 The format is NumPy's ``.npz``, an uncompressed zip archive: one ``<key>.npy`` for each variable,
 keys as in `state_dict`, after ``%updates.npy``, the bytes of a JSON text with the format's
@@ -130,15 +130,22 @@ def load(path: str | os.PathLike[str], updates: UpdatesLike, strict: bool = True
     --------
     See `save`.
     """
-    variables = keyed("load", updates)
-    with open(path, "rb") as file:
-        try:
-            values, extra = _read(file, variables, strict)
-        except Exception as error:  # a hostile file can make any step of reading fail
-            reason = error if isinstance(error, CheckpointError) else f"it is damaged ({error!r})"
-            raise CheckpointError(f"load: {os.fspath(path)!r}: {reason}") from error
+    values, extra = read("load", path, updates, strict)
     assign(values)
     return extra
+
+
+def read(
+    owner: str, path: str | os.PathLike[str], updates: UpdatesLike, strict: bool = True
+) -> tuple[list[tuple[SharedVariable, Any]], Any]:
+    """Read and check what `load` would put back: the value of each variable, and ``extra``."""
+    variables = keyed(owner, updates)
+    with open(path, "rb") as file:
+        try:
+            return _read(file, variables, strict)
+        except Exception as error:  # a hostile file can make any step of reading fail
+            reason = error if isinstance(error, CheckpointError) else f"it is damaged ({error!r})"
+            raise CheckpointError(f"{owner}: {os.fspath(path)!r}: {reason}") from error
 
 
 def _manifest(arrays: dict[str, np.ndarray], extra: Any) -> np.ndarray:

@@ -1,6 +1,6 @@
 """Hyperparameters: what each name means, which values it admits, how it enters a formula.
 
-- ``RANGES``, ``COUNTS``, ``FLAGS``, ``SEEDS``, ``STARTS``, ``RULES``, ``OPTIONAL``: what each
+- ``RANGES``, ``COUNTS``, ``NATURALS``, ``FLAGS``, ``PLAIN``, ``RULES``, ``OPTIONAL``: what each
   hyperparameter of the library may be, by name, or by ``<rule>.<name>`` where a rule differs
 - ``is_symbolic``: tell those that enter a formula from those that shape the graph
 - ``check``: refuse a bad value with a message that names it
@@ -96,6 +96,9 @@ RANGES = {
     "rtol": _NOT_NEGATIVE,
     "atol": _NOT_NEGATIVE,
     "cooldown": _NOT_NEGATIVE,
+    # training
+    "min_improvement": _NOT_NEGATIVE,
+    "checkpoint_every": _NOT_NEGATIVE,
     "min_scale": _SHARE,
     # schedules
     "value": _NOT_NEGATIVE,
@@ -116,7 +119,19 @@ RANGES = {
     "divisor": _AT_LEAST_ONE,
     "final_divisor": _AT_LEAST_ONE,
 }
-COUNTS = {"n_win", "min_dim_size_to_factor", "ns_steps", "update_interval", "every", "patience"}
+COUNTS = {
+    "n_win",
+    "min_dim_size_to_factor",
+    "ns_steps",
+    "update_interval",
+    "every",
+    "patience",
+    "train_batches",
+    "max_updates",
+    "max_epochs",
+    "validate_every",
+}
+NATURALS = {"seed", "minimize.patience", "iterate.patience"}
 FLAGS = {
     "nesterov",
     "rate_in_velocity",
@@ -124,9 +139,12 @@ FLAGS = {
     "staircase",
     "multiply_by_parameter_scale",
     "return_norm",
+    "monitor_gradients",
+    "monitor_updates",
+    "progress",
 }
-SEEDS = {"seed"}
-STARTS = {"initial_accumulator", "initial_distance"}  # where state starts
+# Numbers that do not enter a formula: where state starts, when a loop stops.
+PLAIN = {"initial_accumulator", "initial_distance", "min_improvement", "checkpoint_every"}
 RULES = {"rule"}
 # Hyperparameters that may be None, which leaves out what they control.
 OPTIONAL = {
@@ -140,6 +158,11 @@ OPTIONAL = {
     "momentum_decay",
     "adafactor.momentum",
     "exponential_decay.end_value",
+    "train_batches",
+    "max_updates",
+    "max_epochs",
+    "minimize.patience",
+    "iterate.patience",
 }
 
 
@@ -182,20 +205,21 @@ def check(owner: str, name: str, value: Any, *, schedules: bool = True) -> None:
         number = "4" if name in COUNTS else "0.01"
         example = "updates.sgd(learning_rate=0.01)" if name in RULES else number
         raise TypeError(f"{owner}: {name} is required, for example {name}={example}")
-    if value is None and {name, f"{owner}.{name}"} & OPTIONAL:
+    names = {name, f"{owner}.{name}"}
+    if value is None and names & OPTIONAL:
         return
     if name in RULES:
         if not callable(value) or isinstance(value, Variable):
             expected = "a rule that waits for its loss, such as updates.sgd(learning_rate=0.01)"
             raise _wrong_type(owner, name, expected, value)
-    elif name in SEEDS:
+    elif names & NATURALS:
         if not isinstance(value, Integral) or isinstance(value, bool):
             raise _wrong_type(owner, name, "an integer", value)
         if value < 0:
             raise ValueError(f"{owner}: {name} must be >= 0, got {value}")
-    elif name in STARTS:
+    elif name in PLAIN:
         if not isinstance(value, Real) or isinstance(value, bool):
-            raise _wrong_type(owner, name, "a number (state starts there)", value)
+            raise _wrong_type(owner, name, "a number, not a symbol or a schedule", value)
         _check_range(owner, name, value)
     elif name in FLAGS:
         if not isinstance(value, bool | np.bool_):
@@ -223,7 +247,7 @@ def check(owner: str, name: str, value: Any, *, schedules: bool = True) -> None:
 
 def is_symbolic(name: str) -> bool:
     """Tell whether a hyperparameter enters formulas as a scalar, or else shapes the graph."""
-    return name not in FLAGS | COUNTS | SEEDS | STARTS | RULES
+    return name not in FLAGS | COUNTS | NATURALS | PLAIN | RULES
 
 
 def is_schedule(value: Any) -> bool:

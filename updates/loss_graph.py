@@ -1,9 +1,10 @@
-"""What a loss depends on: the parameters to train and the inputs to feed, found in its graph.
+"""What a graph depends on: parameters to train, inputs to feed, variables that advance.
 
 - ``params_of(loss)``: the floating-point shared variables that it has a gradient for
 - ``inputs_of(variables)``: the inputs that a function of these variables needs
+- ``default_updates(variables)``: what such a function advances by itself
 
-Both come in the order in which the variables were made.
+The first two come in the order in which the variables were made.
 """
 
 from collections.abc import Collection, Iterable
@@ -45,6 +46,29 @@ def inputs_of(variables: Iterable[Variable]) -> list[Variable]:
         for variable in _by_age(graph_inputs(list(variables)))
         if not isinstance(variable, SharedVariable | Constant)
     ]
+
+
+def default_updates(
+    variables: Iterable[Variable], without: Collection[Variable]
+) -> dict[Any, Variable]:
+    """Find what a function of these variables advances by itself, random generators above all.
+
+    Their next values may need more of it. Left out is what `without` already has.
+    """
+    found: dict[Any, Variable] = {}
+    graph = list(variables)
+    while graph:
+        new = {
+            variable: variable.default_update
+            for variable in graph_inputs(graph)
+            if isinstance(variable, SharedVariable)
+            and variable.default_update is not None
+            and variable not in without
+            and variable not in found
+        }
+        found |= new
+        graph = list(new.values())
+    return found
 
 
 def _by_age(variables: Iterable[Variable]) -> list[Variable]:

@@ -23,7 +23,8 @@ from pytensor.tensor.type import TensorType, discrete_dtypes
 from pytensor.tensor.variable import TensorVariable
 
 from updates.arguments import kind_of
-from updates.call import Updates, UpdatesLike, checked_updates
+from updates.call import UpdatesLike, checked_updates
+from updates.loss_graph import default_updates
 
 OWNER = "many_steps"
 
@@ -102,7 +103,7 @@ def many_steps(
     _check_indices(index, indices)
     for variable, new_value in copy.items():
         copy[variable] = _fitting(variable, new_value)
-    _add_default_updates(copy, kept)
+    copy |= default_updates([*kept, *copy.values()], without=copy)
     graph = [*kept, *copy.values()]
     _check_inputs(graph, index)
 
@@ -223,21 +224,6 @@ def _fitting(variable: SharedVariable, new_value: Variable) -> Variable:
             f"{OWNER}: the next value of {variable} in updates is {new_value.type}, not "
             f"{variable.type}"
         ) from None
-
-
-def _add_default_updates(copy: Updates, outputs: list[TensorVariable]) -> None:
-    """Add what pytensor.function would advance by itself."""
-    graph = [*outputs, *copy.values()]
-    while graph:
-        new = {
-            variable: variable.default_update
-            for variable in graph_inputs(graph)
-            if isinstance(variable, SharedVariable)
-            and variable.default_update is not None
-            and variable not in copy
-        }
-        copy.update(new)
-        graph = list(new.values())
 
 
 def _check_inputs(graph: list[Variable], index: TensorVariable) -> None:

@@ -15,15 +15,14 @@ of its state.
 import itertools
 import json
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from pytensor.compile.sharedvalue import SharedVariable
-from pytensor.graph.basic import Variable
-from pytensor.graph.traversal import ancestors
 
-from updates.call import Updates, UpdatesLike, checked_updates
+from updates.call import UpdatesLike, checked_updates
+from updates.loss_graph import default_updates
 from updates.state import is_state, start_of
 
 
@@ -162,7 +161,7 @@ def reset(updates: UpdatesLike) -> None:
 def keyed(owner: str, updates: UpdatesLike) -> OrderedDict[str, SharedVariable]:
     """Give every variable that a dictionary changes its key, in the order of the dictionary."""
     copy = checked_updates(owner, updates)
-    variables: list[Any] = [*copy, *_advanced(copy)]
+    variables: list[Any] = [*copy, *default_updates(copy.values(), without=copy)]
     names = {variable.name for variable in variables}
     result: OrderedDict[str, SharedVariable] = OrderedDict()
     for variable in variables:
@@ -173,24 +172,6 @@ def keyed(owner: str, updates: UpdatesLike) -> OrderedDict[str, SharedVariable]:
         free = (key for key in numbered if key not in names and key not in result)
         result[name if name and name not in result else next(free)] = variable
     return result
-
-
-def _advanced(copy: Updates) -> Iterable[SharedVariable]:
-    """Find what a compiled function advances by itself, whose next values may need more of it."""
-    found: dict[Any, None] = {}
-    graph = list(copy.values())
-    while graph:
-        new: list[Any] = [
-            v for v in ancestors(graph) if _advances(v) and v not in copy and v not in found
-        ]
-        found.update(dict.fromkeys(new))
-        graph = [variable.default_update for variable in new]
-    return found
-
-
-def _advances(variable: Variable) -> bool:
-    """Tell whether a compiled function advances a variable by itself."""
-    return isinstance(variable, SharedVariable) and variable.default_update is not None
 
 
 def compared_keys(

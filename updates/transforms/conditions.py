@@ -1,6 +1,6 @@
 """Steps that are taken, skipped or scaled depending on what happens.
 
-- ``apply_if_finite``: not when anything would become NaN or infinite
+- ``apply_if_finite``: not when anything would become NaN or infinite (``is_guarded`` tells)
 - ``accumulate_gradients``: every k calls, on the mean of their gradients
 - ``reduce_on_plateau``: smaller when the loss no longer falls
 """
@@ -24,7 +24,9 @@ from updates.call import (
 )
 from updates.hyperparameters import REQUIRED, Hyperparameter
 from updates.rows import choose, touched
-from updates.state import filled
+from updates.state import filled, is_state
+
+_SKIPPED = "apply_if_finite/skipped"
 
 
 def apply_if_finite(updates: UpdatesLike) -> Updates:
@@ -84,9 +86,14 @@ def apply_if_finite(updates: UpdatesLike) -> Updates:
             finite &= pt.isfinite(touched(variable, new_value)).all()
     for variable, new_value in copy.items():
         copy[variable] = _keep_unless(finite, variable, new_value)
-    skipped = filled(f"{owner}/skipped", "int64")
+    skipped = filled(_SKIPPED, "int64")
     copy[skipped] = pt.switch(finite, skipped, skipped + 1)
     return copy
+
+
+def is_guarded(updates: Updates) -> bool:
+    """Tell whether `apply_if_finite` made a dictionary of updates, or a part of it."""
+    return any(is_state(variable) and variable.name == _SKIPPED for variable in updates)
 
 
 @rule

@@ -1,0 +1,13 @@
+"""Training without writing the loop: minimize, iterate.
+
+- ``minimize.py``: the two functions and their arguments
+- ``functions.py``: what is compiled
+- ``batches.py``: the forms in which data may come
+- ``loop.py``: epochs, validations, the best parameters, checkpoints and the end
+- ``interrupt.py``, ``progress.py``, ``history.py``: Ctrl-C, what is shown, what is returned
+"""
+
+from updates.training.history import History
+from updates.training.minimize import iterate, minimize
+
+__all__ = ["History", "iterate", "minimize"]
