@@ -22,7 +22,7 @@ from test_hyperparameters import BAD_NUMBERS
 
 import updates
 from updates import rules, schedules, transforms
-from updates.hyperparameters import COUNTS, FLAGS, OPTIONAL, RANGES, REQUIRED, SEEDS, STARTS
+from updates.hyperparameters import COUNTS, FLAGS, NATURALS, OPTIONAL, PLAIN, RANGES, REQUIRED
 from updates.hyperparameters import RULES as RULES_TAKEN
 from updates.schedules.schedule import _LEAST
 
@@ -46,6 +46,8 @@ def section(doc, title):
 def documented(name):
     """Give what the docstring says of each argument: its type and its description."""
     body = section(inspect.getdoc(getattr(updates, name)), "Parameters") or ""
+    if same := re.fullmatch(r"The arguments of `(\w+)`\.", body):
+        return documented(same[1])
     said = {}
     for head, text in re.findall(r"^(\S[^\n]*)((?:\n +[^\n]*|\n)*)", body, re.M):
         names, _, kind = head.partition(" : ")
@@ -99,7 +101,7 @@ def range_in_words(name, argument):
     """Give the words that a docstring must say of an argument, and those that it must not."""
     if argument in FLAGS:
         return ["bool"], []
-    if argument in SEEDS:
+    if {argument, f"{name}.{argument}"} & NATURALS:
         return ["int", ">= 0"], []
     if argument in COUNTS:
         return ["int", "> 0"], []
@@ -114,7 +116,7 @@ def range_in_words(name, argument):
 
 
 def numeric_arguments():
-    known = {name.split(".")[-1] for name in RANGES} | COUNTS | FLAGS | SEEDS
+    known = {name.split(".")[-1] for name in RANGES} | COUNTS | FLAGS | NATURALS
     for name in updates.__all__:
         for argument in arguments(name):
             if argument in known or (is_schedule_factory(name) and argument in _LEAST):
@@ -170,6 +172,15 @@ def rule_arguments(name):
     return dict.fromkeys(arguments(name)[:1], loss) | {"params": [w, b]} | HYPERPARAMETERS[name]
 
 
+TRAINING = {
+    "loss": loss + 0 * x.sum(),
+    "rule": sgd,
+    "train": [np.ones((4, 2))],
+    "max_epochs": 1,
+    "progress": False,
+    "mode": "FAST_COMPILE",
+}
+
 GOOD: dict[str, dict[str, Any]] = {
     **{name: rule_arguments(name) for name in HYPERPARAMETERS},
     # gradient transforms
@@ -207,6 +218,8 @@ GOOD: dict[str, dict[str, Any]] = {
         "index": pt.lscalar("i"),
         "indices": pt.lvector("batches"),
     },
+    # training
+    **dict.fromkeys(("minimize", "iterate"), TRAINING),
     # schedules
     "constant_schedule": {"value": 0.1},
     "piecewise_constant": {"boundaries": [2, 3], "values": [0.1, 0.2, 0.3]},
@@ -299,6 +312,42 @@ AXES = [
     ((0, -2), ValueError, ("each once",)),
     ((2,), ValueError, ("ndim 2",)),
 ]
+DATA = [
+    (None, TypeError, ("None", "inputs x")),
+    (3, TypeError, ("3",)),
+    ("x.csv", TypeError, ("'x.csv'",)),
+    ([], ValueError, ("empty",)),
+    ([np.ones(4)], ValueError, ("[0]", "ndim 1", "input x")),
+    ([np.ones((4, 2)), np.ones(4)], ValueError, ("2 arrays", "1 inputs: x")),
+    ([np.ones((4, 2), dtype=complex)], TypeError, ("[0]", "complex128", "input x")),
+    ({"y": np.ones((4, 2))}, ValueError, ("none for x",)),
+]
+TRAINING_ARGUMENTS = {
+    "inputs": [
+        (3, TypeError, ("3",)),
+        ([w], TypeError, ("inputs[0]", "w")),
+        ([x, "y"], TypeError, ("inputs[1]", "'y'")),
+        ([x, x], ValueError, ("x", "twice")),
+        ([], ValueError, ("lacks", "x")),
+    ],
+    "train": DATA,
+    "valid": DATA[1:],
+    "updates": [case for case in UPDATES if case[0] is not None and case[0] != {}],
+    "monitors": [
+        (3, TypeError, ("3",)),
+        ({"error": w}, TypeError, ("'error'", "scalar", "w")),
+        ({"error": 3.0}, TypeError, ("'error'", "3.0")),
+        ({3: w.sum()}, TypeError, ("string", "3")),
+        ({"loss": w.sum()}, ValueError, ("'loss'", "taken")),
+        ([w.sum()], TypeError, ("dictionary",)),
+    ],
+    "batch_size": [(value, TypeError, ("an integer", repr(value))) for value in (None, 0.5, True)],
+    "checkpoint": [
+        (3, TypeError, ("a path", "3")),
+        (b"run", TypeError, ("a path", "run")),
+    ],
+    "mode": [("FASTEST", ValueError, ("'FASTEST'",)), (3, ValueError, ("3",))],
+}
 LISTS = [(None, TypeError, ()), (3, TypeError, ("list",)), (pt.vector(), TypeError, ("list",))]
 
 # Arguments that are no hyperparameters, by name or by owner and name.
@@ -347,6 +396,11 @@ OTHERS = {
         (pt.lscalar("j"), TypeError, ("integer vector", "j")),
         (pt.dvector("d"), TypeError, ("integer vector", "d")),
     ],
+    **{
+        f"{owner}.{argument}": values
+        for owner in ("minimize", "iterate")
+        for argument, values in TRAINING_ARGUMENTS.items()
+    },
     "norm_axes": AXES,
     "adaptive_clip.norm_axes": [
         (0, TypeError, ("list",)),
@@ -406,9 +460,10 @@ def bad_values(owner, argument):
             (value, TypeError, ("a rule that waits",)) for value in ("sgd", None, 0.1, w, [sgd])
         ]
     vector = pt.vector("v")
-    if argument in COUNTS | SEEDS:
-        outside = [-1] if argument in SEEDS else [0, -1]
-        words = ">= 0" if argument in SEEDS else "> 0"
+    natural = bool({argument, f"{owner}.{argument}"} & NATURALS)
+    if natural or argument in COUNTS:
+        outside = [-1] if natural else [0, -1]
+        words = ">= 0" if natural else "> 0"
         not_whole = [(value, TypeError, ("an integer",)) for value in (0.5, math.nan, vector)]
         return [*of_kind, *not_whole, *((value, ValueError, (words,)) for value in outside)]
     if argument in _LEAST:
@@ -418,7 +473,7 @@ def bad_values(owner, argument):
         return [*of_kind, *whole, *too_small, (pt.lvector(), ValueError, ("a scalar",))]
     words = (RANGES.get(f"{owner}.{argument}") or RANGES[argument]).words
     outside = [(value, ValueError, (words, str(value))) for value in BAD_NUMBERS[words]]
-    if argument in STARTS:
+    if argument in PLAIN:
         return [*of_kind, *outside, (vector, TypeError, ("a number",))]
     symbols = [
         (vector, ValueError, ("must be a scalar", "v")),

@@ -192,7 +192,9 @@ def source(
     if _is_array(data):
         data = [data]
     is_list = isinstance(data, list | tuple) and all(map(_is_array, data))
-    if isinstance(data, Mapping) or (is_list and (data or not inputs)):
+    if isinstance(data, list | tuple) and not data and inputs:
+        raise ValueError(f"{subject} is empty")
+    if isinstance(data, Mapping) or is_list:
         return Arrays(subject, data, inputs, batch_size, seed, per_epoch)
     if isinstance(data, Iterable) and not isinstance(data, str | bytes | set | frozenset):
         return Stream(subject, data, inputs, per_epoch)

@@ -180,16 +180,16 @@ def _checked_monitors(owner: str, monitors: Any) -> dict[str, TensorVariable]:
     for name, expression in pairs:
         if not isinstance(name, str):
             raise TypeError(
-                f"{owner}: the name of a monitor must be a string, got {name!r} of type "
+                f"{owner}: the names of monitors must be strings, got {name!r} of type "
                 f"{type(name).__name__}"
             )
         if name in OWN_NAMES or name in checked:
-            raise ValueError(f"{owner}: the name of the monitor {name!r} is taken; choose another")
+            raise ValueError(f"{owner}: monitors may not be called {name!r}, which is taken")
         is_tensor = isinstance(expression, Variable) and isinstance(expression.type, TensorType)
         if not is_tensor or expression.type.ndim != 0:
             raise TypeError(
-                f"{owner}: the monitor {name!r} must be a symbolic scalar, such as error.mean(), "
-                f"got {expression!r} of type {kind_of(expression)}"
+                f"{owner}: monitors[{name!r}] must be a symbolic scalar, such as error.mean(), got "
+                f"{expression!r} of type {kind_of(expression)}"
             )
         checked[name] = expression
     return checked

@@ -162,6 +162,8 @@ class Training:
         last_step = math.inf if limits.max_updates is None else limits.max_updates
         gradient_sums: Any = None
         for batch, rows in self.train.epoch(at.epoch, at.batches):
+            if at.step >= last_step:
+                return False
             gradient_sums_before = gradient_sums
             *values, gradient_sums = step(*batch)
             at.step += 1
@@ -173,7 +175,7 @@ class Training:
             elif not functions.is_guarded:
                 raise self._diverged(values[0], gradient_sums_before, gradient_sums)
             progress.step(at.step, at.epoch + 1, sums[0] / (at.rows or 1))
-            if self.interrupt.wanted or at.step >= last_step:
+            if self.interrupt.wanted:
                 return False
             if self.checkpoint and monotonic() >= self._saved + limits.checkpoint_every:
                 self._save()
