@@ -35,6 +35,9 @@ Averages of parameters, and state:
 Training loops, and many steps in one call:
     minimize, iterate, History, many_steps
 
+Seeing what a dictionary of updates does:
+    describe, draw
+
 Schedules (symbolic step -> symbolic scalar):
     constant_schedule, cosine_decay, cosine_restarts, exponential_decay, halflife_to_decay,
     inverse_sqrt, inverse_time_decay, join_schedules, linear_schedule, one_cycle,
@@ -45,6 +48,7 @@ from updates import jax_dtypes as jax_dtypes  # registers its rewrite
 from updates import multi_tensor as multi_tensor  # so does this
 from updates.call import Deferred
 from updates.checkpoint import load, save
+from updates.description import Description, describe, draw
 from updates.gradients import (
     adaptive_clip,
     add_gradient_noise,
@@ -157,6 +161,7 @@ __version__ = "0.1.0"
 __all__ = [
     "CheckpointError",
     "Deferred",
+    "Description",
     "History",
     "Schedule",
     "accumulate_gradients",
@@ -195,8 +200,10 @@ __all__ = [
     "cosine_decay",
     "cosine_restarts",
     "deepmind_rmsprop",
+    "describe",
     "dog",
     "dowg",
+    "draw",
     "esgd",
     "exponential_decay",
     "freeze",

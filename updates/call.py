@@ -92,7 +92,11 @@ class Call:
         for index, (param, symbol) in enumerate(zip(params, symbols, strict=True)):
             table = table_of(param)
             if table is not None:
+                given = param, symbol
                 param, symbol = combined(param, symbol)
+                # For `describe`, sorted and combined rows read as the rows that were given.
+                param.owner.inputs[1].tag.updates_reads_as = given[0].owner.inputs[1]
+                symbol.tag.updates_reads_as = given[1]
             self._symbols[param] = symbol
             self._names[param] = (param if table is None else table).name or f"param_{index}"
         schedules = {

@@ -1,0 +1,277 @@
+"""The table: what a dictionary of updates holds and does.
+
+- ``describe``: the table of a dictionary
+- ``Description``: its rows, as text, HTML and data
+"""
+
+import html
+import textwrap
+from typing import Any
+
+from pytensor.graph.basic import Variable
+
+from updates.arguments import NO_GRADIENT, checked_loss
+from updates.call import UpdatesLike, checked_updates
+from updates.description.mistakes import mistakes
+from updates.description.rows import ROLES, Row, abbreviated, all_items, grouped, rows_of
+from updates.loss_graph import params_of
+
+_WIDTH = 100
+_HEAD = ("variable", "role", "shape", "dtype", "bytes")
+_NOUNS = {
+    "parameter": "parameter",
+    "state": "state variable",
+    "time": "step counter",
+    "other": "other",
+}
+
+
+class Description:
+    """The variables of a dictionary of updates; printing it gives a table.
+
+    Parameters
+    ----------
+    rows : list
+        One for each variable.
+    warnings : list of str
+        What usually is a mistake.
+
+    Examples
+    --------
+    >>> import pytensor, updates
+    >>> w = pytensor.shared(1.0, name="w")
+    >>> description = updates.describe(updates.sgd(w**2, [w], learning_rate=0.1))
+    >>> [row["formula"] for row in description.to_dict()["variables"]]
+    ["w' = w - 0.1*g"]
+    """
+
+    def __init__(self, rows: list[Row], warnings: list[str]) -> None:
+        self.rows = rows
+        self.warnings = warnings
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as lists, dictionaries, text and numbers, variable by variable."""
+        return {
+            "variables": [
+                {
+                    "name": row.name,
+                    "role": row.role,
+                    "parameter": row.param,
+                    "shape": None if row.shape is None else list(row.shape),
+                    "dtype": row.dtype,
+                    "bytes": row.bytes,
+                    "formula": row.formula,
+                }
+                for row in self.rows
+            ],
+            "totals": {
+                role: {"variables": len(members), "bytes": sum(row.bytes for row in members)}
+                for role, members in self._by_role()
+            },
+            "warnings": list(self.warnings),
+        }
+
+    def __repr__(self) -> str:
+        cells = [_HEAD, *(cells for cells, _ in self._table())]
+        widths = [max(len(row[column]) for row in cells) for column in range(len(_HEAD))]
+
+        def line(row: tuple[str, ...]) -> str:
+            *left, size = row
+            texts = [text.ljust(width) for text, width in zip(left, widths, strict=False)]
+            return "  ".join([*texts, size.rjust(widths[-1])])
+
+        lines = [line(_HEAD), "-" * len(line(_HEAD))]
+        for row, formula in self._table():
+            lines += [line(row), *_formula_lines(formula)]
+        lines += ["-" * len(line(_HEAD)), *_wrapped(self._totals(), "")]
+        lines += _wrapped(self._legend(), "")
+        if self.warnings:
+            lines += ["", "Is this what you meant?"]
+            for warning in self.warnings:
+                lines += textwrap.wrap(
+                    warning, _WIDTH, initial_indent="  - ", subsequent_indent="    "
+                )
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        def cells(kind: str, texts: tuple[str, ...]) -> str:
+            style = "text-align: left; vertical-align: top"
+            return "".join(f'<{kind} style="{style}">{html.escape(t)}</{kind}>' for t in texts)
+
+        body = "".join(
+            f"<tr>{cells('td', row)}<td style='text-align: left'><code>{html.escape(formula)}"
+            "</code></td></tr>"
+            for row, formula in self._table()
+        )
+        warnings = "".join(f"<li>{html.escape(warning)}</li>" for warning in self.warnings)
+        return (
+            f"<table><thead><tr>{cells('th', (*_HEAD, 'next value'))}</tr></thead>"
+            f"<tbody>{body}</tbody></table>"
+            f"<p>{html.escape(self._totals())}<br><small>{html.escape(self._legend())}</small></p>"
+            + (f"<p><b>Is this what you meant?</b></p><ul>{warnings}</ul>" if warnings else "")
+        )
+
+    def _table(self) -> list[tuple[tuple[str, ...], str]]:
+        """Return what is shown of each group of rows: its cells and its formula."""
+        shown: list[tuple[tuple[str, ...], str]] = []
+        for group in grouped(self.rows):
+            first = group[0]
+            shapes = list(dict.fromkeys(_shape(row.shape) for row in group))
+            cells = (
+                _names(group),
+                first.role,
+                _several(shapes),
+                first.dtype,
+                _size(sum(row.bytes for row in group)) if first.shape is not None else "-",
+            )
+            shown.append((cells, first.formula if len(group) == 1 else first.template))
+        return shown
+
+    def _by_role(self) -> list[tuple[str, list[Row]]]:
+        members = [(role, [row for row in self.rows if row.role == role]) for role in ROLES]
+        return [(role, rows) for role, rows in members if rows]
+
+    def _totals(self) -> str:
+        parts = [
+            f"{_count(len(rows), _NOUNS[role])} ({_size(sum(row.bytes for row in rows))})"
+            for role, rows in self._by_role()
+        ]
+        total = f"{_count(len(self.rows), 'variable')}, {_size(sum(r.bytes for r in self.rows))}"
+        return f"{total}: {', '.join(parts)}"
+
+    def _legend(self) -> str:
+        """Explain the symbols that occur."""
+        text = " ".join(formula for _, formula in self._table())
+        words = _words(text)
+        several = any(len(group) > 1 for group in grouped(self.rows))
+        told = ["x' is the new value of x"]
+        told += ["p the parameter of the row"] * (several and "p" in words)
+        told += ["g its gradient"] * ("g" in words)
+        told += ["g(x) that of x, or at x"] * ("g(" in text)
+        told += ["Hu the Hessian times a random u"] * ("Hu" in words)
+        told += ["t the number of the call, step + 1"] * any(w.split(".")[-1] == "t" for w in words)
+        told += ["all x the x of all parameters"] * ("all" in words)
+        told += ["finite whether all new values are"] * ("finite" in words)
+        return ", ".join(told)
+
+
+def describe(updates: UpdatesLike, loss: Variable | None = None) -> Description:
+    """Show what a dictionary of updates holds and does: a table with a formula a row.
+
+    Parameters
+    ----------
+    updates : dict or list of pairs
+        Shared variable to next value, of the library or of your own making. What a function
+        advances by itself, a generator with a ``default_update`` for instance, is listed as well.
+    loss : symbolic scalar, optional
+        What is minimized. With it, parameters are what it depends on, and one that no item
+        updates is named; without it what next values read is.
+
+    Returns
+    -------
+    Description
+        Name, role (parameter, state, time, other), shape, dtype, bytes and formula of each
+        variable. Variables of one formula share a row. It prints as text, shows as a table in a
+        notebook, and `to_dict` gives plain data. Its ``warnings`` say what usually is a mistake:
+        a parameter that nothing updates, state that nothing advances or whose parameter is
+        missing, a next value that is the old one or of another type.
+
+    Raises
+    ------
+    ValueError
+        If `updates` is empty, or the loss no scalar or without a gradient.
+    TypeError
+        If `updates` is no dictionary of updates, or `loss` no symbolic floating-point scalar.
+
+    See Also
+    --------
+    draw : which old values each new value reads, as a picture.
+
+    Examples
+    --------
+    >>> import numpy as np, pytensor, updates
+    >>> w, b = pytensor.shared(np.zeros((3, 2)), name="w"), pytensor.shared(np.zeros(2), name="b")
+    >>> loss = ((w.sum(axis=0) + b) ** 2).sum()
+    >>> updates.describe(updates.momentum(loss, [w, b], learning_rate=0.01))
+    variable                 role       shape     dtype    bytes
+    ------------------------------------------------------------
+    w, b                     parameter  3 x 2, 2  float64   64 B
+        p' = p + velocity'
+    */momentum/velocity (2)  state      3 x 2, 2  float64   64 B
+        velocity' = 0.9*velocity - 0.01*g
+    ------------------------------------------------------------
+    4 variables, 128 B: 2 parameters (64 B), 2 state variables (64 B)
+    x' is the new value of x, p the parameter of the row, g its gradient
+    """
+    owner = "describe"
+    checked_updates(owner, updates)
+    params = None if loss is None else _params_of(owner, loss)
+    rows = rows_of(owner, updates, params)
+    items = all_items(updates)
+    names = {row.variable: row.name for row in rows}
+    return Description(rows, mistakes(items, names, params))
+
+
+def _params_of(owner: str, loss: Variable) -> list[Any]:
+    checked_loss(owner, loss, "parameters are what it depends on")
+    try:
+        return params_of(loss)
+    except NO_GRADIENT as error:
+        raise ValueError(f"{owner}: PyTensor cannot differentiate this loss: {error}") from error
+
+
+def _names(group: list[Row]) -> str:
+    """Name the variables of a group: parameters as they fit, state by what it is."""
+    names = [row.name for row in group]
+    slots = {"/".join(name.split("/")[-2:]) for name in names}
+    if len(group) > 1 and group[0].role != "parameter" and len(slots) == 1:
+        return f"*/{slots.pop()} ({len(group)})"
+    return abbreviated(names, 40)
+
+
+def _wrapped(text: str, indent: str) -> list[str]:
+    return textwrap.wrap(
+        text,
+        _WIDTH,
+        initial_indent=indent,
+        subsequent_indent=indent + "    " * bool(indent),
+        break_on_hyphens=False,
+    )
+
+
+def _formula_lines(formula: str) -> list[str]:
+    """Write a formula, and below it each of the letters that it uses."""
+    formula, _, definitions = formula.partition(", with ")
+    lines = _wrapped(formula + "," * bool(definitions), "    ")
+    for index, definition in enumerate(definitions.split("; ") if definitions else []):
+        lines += _wrapped(("with " if index == 0 else "") + definition, " " * (6 + 5 * bool(index)))
+    return lines
+
+
+def _words(text: str) -> set[str]:
+    for sign in "()[],'=+*/^":
+        text = text.replace(sign, " ")
+    return set(text.split())
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" + "s" * (number != 1)
+
+
+def _shape(shape: tuple[int, ...] | None) -> str:
+    if shape is None:
+        return "-"
+    return " x ".join(map(str, shape)) if shape else "scalar"
+
+
+def _several(shapes: list[str]) -> str:
+    return ", ".join(shapes[:2]) + (", ..." if len(shapes) > 2 else "")
+
+
+def _size(size: float) -> str:
+    """Write a number of bytes for people."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000 or unit == "GB":
+            break
+        size /= 1000
+    return f"{size:.0f} {unit}" if unit == "B" else f"{size:.3g} {unit}"
