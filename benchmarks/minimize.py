@@ -2,9 +2,9 @@
 
     python benchmarks/minimize.py [--rounds 7] [--steps 20000]
 
-Prints microseconds a step of a small network with `adam`: of ``function(x, y)`` on mini-batches that
-are already there, of ``minimize``, and the difference, which is the loop's own: drawing shuffled
-mini-batches, sums of monitors, the bar's clock. Both take turns; medians.
+Prints microseconds a step of a small network with `adam`: of ``function(x, y)`` on mini-batches
+that are already there, of ``minimize``, and the difference, which is the loop's own: drawing
+shuffled mini-batches, sums of monitors, the bar's clock. Both take turns; medians.
 """
 
 import argparse
@@ -16,7 +16,7 @@ import pytensor
 import pytensor.tensor as pt
 
 import updates
-from updates.training.batches import Arrays, Input
+from updates.training.batches import Arrays
 from updates.training.functions import Functions, Problem
 
 ROWS, COLUMNS, HIDDEN, BATCH = 3200, 64, 32, 32

@@ -17,6 +17,7 @@ import pytensor
 import pytensor.tensor as pt
 import pytest
 from catalogue import RULES
+from matplotlib.figure import Figure
 from pytensor.compile.sharedvalue import SharedVariable
 from test_hyperparameters import BAD_NUMBERS
 
@@ -218,6 +219,9 @@ GOOD: dict[str, dict[str, Any]] = {
         "index": pt.lscalar("i"),
         "indices": pt.lvector("batches"),
     },
+    # seeing
+    "describe": {"updates": dictionary, "loss": loss},
+    "draw": {"updates": dictionary, "axes": Figure().subplots()},
     # training
     **dict.fromkeys(("minimize", "iterate"), TRAINING),
     # schedules
@@ -401,6 +405,7 @@ OTHERS = {
         for owner in ("minimize", "iterate")
         for argument, values in TRAINING_ARGUMENTS.items()
     },
+    "draw.axes": [(value, TypeError, ("axes", repr(value))) for value in (3, "axes", [w])],
     "norm_axes": AXES,
     "adaptive_clip.norm_axes": [
         (0, TypeError, ("list",)),

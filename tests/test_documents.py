@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -22,16 +23,20 @@ def test_the_examples_of_the_readme_run(capsys, monkeypatch, tmp_path):
     assert first.count("\n") <= 16
     names = {}
     for example in [first, *rest]:
+        if "import pymc" in example and find_spec("pymc") is None:
+            continue
         with pytensor.config.change_flags(mode="FAST_COMPILE"):
             exec(example, names)
     [promised] = re.findall(r"# (\[.*\])", first)
-    assert capsys.readouterr().out.strip() == promised
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0] == promised
+    assert printed[1].startswith("50 epochs, 150 steps, best validation loss")
     np.testing.assert_allclose(names["w"].get_value(), [1, -2, 0.5], atol=1e-3)
 
 
 def test_the_readme_lists_every_public_name():
     text = (ROOT / "README.md").read_text()
-    public = set(updates.__all__) - {"Deferred", "Schedule"}
+    public = set(updates.__all__) - {"Deferred", "Description", "History", "Schedule"}
     assert [name for name in sorted(public) if f"`{name}" not in text] == []
 
 

@@ -11,7 +11,7 @@ import pytest
 from catalogue import RULES, every_rule, run
 
 import updates
-from updates.hyperparameters import COUNTS, FLAGS, OPTIONAL, RANGES, NATURALS, is_symbolic
+from updates.hyperparameters import COUNTS, FLAGS, NATURALS, OPTIONAL, RANGES, is_symbolic
 from updates.hyperparameters import RULES as RULES_TAKEN
 
 BAD_NUMBERS = {

@@ -207,7 +207,9 @@ class Call:
         """Draw standard normal noise of the dtype and shape of a parameter."""
         if self._generator is None:
             self._generator = self._drawn = generator(f"{self.owner}/generator", seed)
-        self._drawn, noise = pt.random.normal(size=param.shape, rng=self._drawn).owner.outputs
+        self._drawn, noise = pt.random.normal(
+            size=param.shape, rng=self._drawn, return_next_rng=True
+        )
         self.updates[self._generator] = self._drawn
         return pt.cast(noise, param.type.dtype)
 

@@ -4,7 +4,7 @@
     downhill/bin/pip install --no-deps downhill==0.4.0
     downhill/bin/python tests/golden/make_downhill.py > tests/golden/downhill.json
 
-The examples are the matrix factorization of downhill's README, through ``minimize`` and ``iterate``,
+The examples are the matrix factorization of its README, through ``minimize`` and ``iterate``,
 and the Rosenbrock walk of its documentation. downhill itself runs, with PyTensor under the name of
 Theano; the little that differs between the two is made up for below.
 """
@@ -69,15 +69,21 @@ def factorization():
 def minimized():
     given, (u, v), loss, monitors, y, rows = factorization()
     training, validation = downhill.minimize(
-        loss=loss, train=[y], patience=0, batch_size=rows, max_gradient_norm=1,
-        learning_rate=0.1, monitors=monitors, monitor_gradients=True,
+        loss=loss,
+        train=[y],
+        patience=0,
+        batch_size=rows,
+        max_gradient_norm=1,
+        learning_rate=0.1,
+        monitors=monitors,
+        monitor_gradients=True,
     )
     result = {"u": u.get_value(), "v": v.get_value()}
     return given, {"training": training, "validation": validation, **result}
 
 
 def iterated():
-    _, (u, v), loss, monitors, y, rows = factorization()
+    _, _, loss, monitors, y, rows = factorization()
     optimizer = downhill.build("rmsprop", loss=loss, monitors=monitors, monitor_gradients=True)
     losses = [
         training["loss"]
@@ -93,7 +99,9 @@ def rosenbrock():
     optimizer = downhill.build(
         "nag",
         loss=(100 * (x[1:] - x[:-1] ** 2) ** 2 + (1 - x[:-1]) ** 2).sum(),
-        params=[x], inputs=[], monitors=[("x", x[:-1].sum()), ("y", x[1:].sum())],
+        params=[x],
+        inputs=[],
+        monitors=[("x", x[:-1].sum()), ("y", x[1:].sum())],
         monitor_gradients=True,
     )
     walk = []

@@ -213,8 +213,9 @@ def add_gradient_noise(
     drawn: Any = source
     noisy = []
     for tensor in tensors:
-        draw = pt.random.normal(size=tensor.shape, rng=drawn, dtype="float64")
-        drawn, noise = draw.owner.outputs
+        drawn, noise = pt.random.normal(
+            size=tensor.shape, rng=drawn, dtype="float64", return_next_rng=True
+        )
         noisy.append(tensor + pt.cast(deviation * noise, tensor.type.dtype))
     _advance(step, step + 1)
     _advance(source, drawn)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytensor
 import pytensor.tensor as pt
-from pytensor.compile.mode import get_mode
+from pytensor.compile.mode import Mode, get_mode
 from pytensor.compile.sharedvalue import SharedVariable
 from pytensor.graph.basic import Constant, Variable
 from pytensor.tensor.sharedvar import TensorSharedVariable
@@ -154,15 +154,17 @@ class Functions:
         return {name: joint_norm([x]) for name, x in zip(names, tensors, strict=True)}
 
 
-def checked_mode(owner: str, mode: Any) -> Any:
-    """Return a mode that PyTensor knows."""
+def check_mode(owner: str, mode: Any) -> None:
+    """Refuse a mode that PyTensor does not know."""
     try:
-        return get_mode(mode)
-    except Exception as error:  # whatever PyTensor raises for what it does not know
+        known = isinstance(get_mode(mode), Mode)
+    except Exception:  # whatever PyTensor raises for such a name
+        known = False
+    if not known:
         raise ValueError(
             f"{owner}: mode must be one that pytensor.function knows, such as 'FAST_COMPILE', "
             f"'NUMBA' or 'JAX', got {mode!r}"
-        ) from error
+        )
 
 
 def _checked_monitors(owner: str, monitors: Any) -> dict[str, TensorVariable]:

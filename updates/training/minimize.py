@@ -11,7 +11,7 @@ from updates.arguments import Params
 from updates.call import UpdatesLike
 from updates.hyperparameters import check
 from updates.training.batches import Stream, source
-from updates.training.functions import Functions, Problem, checked_mode
+from updates.training.functions import Functions, Problem, check_mode
 from updates.training.history import History
 from updates.training.loop import Limits, Monitors, Training
 from updates.training.progress import Progress
@@ -261,7 +261,7 @@ def _training(
     if not isinstance(batch_size, Integral) or isinstance(batch_size, bool):
         raise TypeError(f"{owner}: batch_size must be an integer, got {batch_size!r}")
     _check_path(owner, checkpoint)
-    checked_mode(owner, mode)
+    check_mode(owner, mode)
     problem = Problem(owner, loss, params, inputs, updates, monitors)
 
     form = {"inputs": problem.inputs, "batch_size": batch_size, "seed": numbers.pop("seed")}
