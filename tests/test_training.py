@@ -195,6 +195,11 @@ def test_an_input_of_a_known_number_of_rows_takes_no_remainder():
         Arrays("train", [DATA[:20]], [Input(pt.matrix("x", shape=(10, 4)))], 10, 0, None)
 
 
+def test_arrays_need_rows():
+    with pytest.raises(ValueError, match=r"train\[0\] has no axis of rows"):
+        Arrays("train", [np.array(1.0)], [Input(pt.scalar("x"))], 10, 0, None)
+
+
 def test_big_integers_do_not_become_others_silently():
     with pytest.raises(TypeError, match="int64, which does not fit the input i of dtype int32"):
         Input(pt.ivector("i")).fit("train[0]", np.array([2**40]))
@@ -586,6 +591,8 @@ def test_a_file_that_is_no_checkpoint_of_training_is_refused(tmp_path):
         run(checkpoint=path)
     with pytest.raises(FileNotFoundError, match=r"^minimize: checkpoint .*nowhere"):
         run(checkpoint=tmp_path / "nowhere" / "run.npz")
+    with pytest.raises(IsADirectoryError, match=r"^minimize: checkpoint must be a file"):
+        run(checkpoint=tmp_path)
 
 
 @pytest.mark.slow

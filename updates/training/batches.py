@@ -21,6 +21,7 @@ from pytensor.tensor.type import TensorType
 CALLS = 100  # calls that make an epoch when a callable has no length
 
 Batch = tuple[list[Any], int]
+_END = object()
 
 
 class Input:
@@ -80,16 +81,17 @@ class Arrays:
         per_epoch: int | None,
     ) -> None:
         self.arrays = _listed(subject, arrays, inputs)
-        lengths = [np.shape(array)[0] if np.ndim(array) else None for array in self.arrays]
-        if None in lengths:
-            raise ValueError(f"{subject}[{lengths.index(None)}] has no axis of rows, it is 0-d")
+        for index, array in enumerate(self.arrays):
+            if not np.ndim(array):
+                raise ValueError(f"{subject}[{index}] has no axis of rows, it is 0-d")
+        lengths = [np.shape(array)[0] for array in self.arrays]
         if len(set(lengths)) > 1:
             raise ValueError(
                 f"{subject} has arrays of different lengths: {', '.join(map(str, lengths))}"
             )
-        if lengths[:1] == [0]:
+        if 0 in lengths:
             raise ValueError(f"{subject} has arrays of no rows")
-        self.rows = lengths[0] or 1 if lengths else 1
+        self.rows = lengths[0] if lengths else 1  # without inputs, an epoch is a step
         self.seed = seed
         self.batch_size = min(batch_size, self.rows) if batch_size > 0 else self.rows
         self.per_pass = -(-self.rows // self.batch_size)
@@ -145,14 +147,14 @@ class Stream:
         """Go on where the last batch was drawn, in a new pass if an epoch is a pass."""
         if self.per_epoch is None and not skip:
             self._pass = iter(self.batches)
-        for index in (
-            itertools.count(skip) if self.per_epoch is None else range(skip, self.per_epoch)
-        ):
-            given = next(self._pass, self)
-            if given is self and self.per_epoch is not None:
+        for index in itertools.count(skip):
+            if index == self.per_epoch:
+                return
+            given = next(self._pass, _END)
+            if given is _END and self.per_epoch is not None:
                 self._pass = iter(self.batches)
-                given = next(self._pass, self)
-            if given is self:
+                given = next(self._pass, _END)
+            if given is _END:
                 return
             yield self._fitted(given, index)
 

@@ -177,7 +177,7 @@ class Training:
             progress.step(at.step, at.epoch + 1, sums[0] / (at.rows or 1))
             if self.interrupt.wanted:
                 return False
-            if self.checkpoint and monotonic() >= self._saved + limits.checkpoint_every:
+            if self.checkpoint is not None and monotonic() >= self._saved + limits.checkpoint_every:
                 self._save()
         return True
 
@@ -225,7 +225,7 @@ class Training:
             history.stopped = "max_epochs"
         elif limits.max_updates is not None and at.step >= limits.max_updates:
             history.stopped = "max_updates"
-        if self.checkpoint and (history.stopped or save_anyway):
+        if self.checkpoint is not None and (history.stopped or save_anyway):
             self._save()
         if history.stopped:
             if at.batches:
