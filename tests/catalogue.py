@@ -288,12 +288,31 @@ COMPOSITIONS = [
     with_transforms_and_schedules,
 ]
 
-every_rule = pytest.mark.parametrize("row", RULES, ids=[repr(row.rule) for row in RULES])
-every_update = pytest.mark.parametrize(
+# What proves a promise of the code that all rules share: the fast tests try it on these.
+FEW = {"sgd", "momentum", "rmsprop", "deepmind_rmsprop", "adam", "lamb", "adafactor", "sophia"}
+FEW |= {"with_sam", "with_transforms_and_schedules"}
+
+
+def _each(argument, values, names, ids, few=None):
+    """Parametrize a test; the slow tests have what is not among the few, if there are any."""
+    slow = [few is not None and name not in few for name in names]
+    marks = [[pytest.mark.slow] if is_slow else [] for is_slow in slow]
+    triples = zip(values, ids, marks, strict=True)
+    return pytest.mark.parametrize(
+        argument, [pytest.param(value, id=id_, marks=marks) for value, id_, marks in triples]
+    )
+
+
+_rules = ("row", RULES, [row.name for row in RULES], [repr(row.rule) for row in RULES])
+_compositions = [f.__name__ for f in COMPOSITIONS]
+_updates = (
     "make_updates",
     [*(row.rule for row in RULES), *COMPOSITIONS],
-    ids=[*(repr(row.rule) for row in RULES), *(f.__name__ for f in COMPOSITIONS)],
+    [*_rules[2], *_compositions],
+    [*_rules[3], *_compositions],
 )
+every_rule, every_update = _each(*_rules), _each(*_updates)
+every_rule_but_few_slow, every_update_but_few_slow = _each(*_rules, FEW), _each(*_updates, FEW)
 
 
 def parameters(dtypes=("float64",) * 4):

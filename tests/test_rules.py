@@ -11,7 +11,9 @@ from catalogue import (
     RULES,
     assert_same_bits,
     every_rule,
+    every_rule_but_few_slow,
     every_update,
+    every_update_but_few_slow,
     loss_of,
     parameters,
     run,
@@ -50,7 +52,7 @@ def test_any_order_and_any_form_give_the_same_bits(make_updates):
 # --- 2. One function, beside other updates ---------------------------------------------------
 
 
-@every_update
+@every_update_but_few_slow
 def test_two_dictionaries_run_in_one_function_as_they_run_apart(make_updates):
     first, second = parameters(), parameters()
     for param in second:
@@ -101,7 +103,7 @@ def awkward_parameters():
     ]
 
 
-@every_rule
+@every_rule_but_few_slow
 def test_parameters_of_any_layout_train_like_plain_ones(row):
     odd = awkward_parameters()
     before = [param.get_value() for param in odd]
@@ -166,7 +168,7 @@ def test_a_shared_learning_rate_changes_without_recompiling(row):
         assert (param.get_value() != value).all()
 
 
-@every_rule
+@every_rule_but_few_slow
 def test_a_schedule_is_evaluated_at_0_1_2(row):
     learning_rate = pytensor.shared(0.0)
     scheduled, by_hand = parameters(), parameters()
@@ -268,7 +270,7 @@ def test_unnamed_parameters_have_state_with_their_position_in_its_name():
 # --- 8. Deferred call ------------------------------------------------------------------------
 
 
-@every_rule
+@every_rule_but_few_slow
 def test_a_deferred_rule_pickles_and_gives_the_same_as_a_direct_call(row):
     deferred = pickle.loads(pickle.dumps(row.rule))
     params = parameters()

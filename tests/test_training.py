@@ -26,6 +26,7 @@ DATA = np.random.default_rng(1).normal(size=(25, 3))
 TARGET = DATA @ [1.0, -2.0, 0.5] + 0.1
 WHOLE = [DATA, TARGET]
 adam = updates.adam(learning_rate=0.05)
+slow = pytest.mark.slow
 quiet = {"progress": False, "mode": "FAST_COMPILE"}
 
 
@@ -495,7 +496,13 @@ DATA_FORMS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("form", DATA_FORMS)
+@pytest.mark.parametrize(
+    "form",
+    [
+        form if form in ("arrays", "an endless generator") else pytest.param(form, marks=slow)
+        for form in DATA_FORMS
+    ],
+)
 def test_a_run_that_stops_at_any_step_and_resumes_ends_bit_for_bit_alike(form, tmp_path):
     settings = {"rule": noisy_rule, "validate_every": 2, "max_epochs": 5, "monitor_updates": True}
     expected = run(**settings, **DATA_FORMS[form]())
@@ -595,7 +602,7 @@ def test_a_file_that_is_no_checkpoint_of_training_is_refused(tmp_path):
         run(checkpoint=tmp_path)
 
 
-@pytest.mark.slow
+@slow
 def test_a_training_program_that_is_killed_ends_like_one_that_was_not(tmp_path):
     path = tmp_path / "run.npz"
     program = f"""
@@ -780,7 +787,7 @@ def test_two_next_values_of_one_variable_are_refused():
         )
 
 
-@pytest.mark.slow
+@slow
 @pytest.mark.filterwarnings("ignore:Skipping Assert:UserWarning")  # JAX knows no shapes here
 @pytest.mark.parametrize("mode", ["NUMBA", "CVM", "JAX"])
 def test_it_trains_on_every_backend(mode):

@@ -303,6 +303,10 @@ def _check_path(owner: str, checkpoint: Any) -> None:
         raise FileNotFoundError(
             f"{owner}: checkpoint is to be written to {folder!r}, which is no folder"
         )
+    if os.path.isdir(checkpoint or "."):
+        raise IsADirectoryError(
+            f"{owner}: checkpoint must be a file, and {checkpoint!r} is a folder"
+        )
 
 
 def _most_steps(limits: Limits, per_epoch: int | None) -> int | None:
