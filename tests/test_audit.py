@@ -221,7 +221,7 @@ GOOD: dict[str, dict[str, Any]] = {
     },
     # seeing
     "describe": {"updates": dictionary, "loss": loss},
-    "draw": {"updates": dictionary, "axes": Figure().subplots()},
+    "draw": {"updates": dictionary, "loss": loss, "axes": Figure().subplots()},
     # training
     **dict.fromkeys(("minimize", "iterate"), TRAINING),
     # schedules

@@ -296,6 +296,7 @@ def test_roles_follow_the_loss():
         "count": "other",
         "random": "other",
     }
+    assert diagram_of(dictionary, loss).roles["mean"] == "other"
     [without] = [r for r in updates.describe({mean: 0.9 * mean}).rows if r.name == "mean"]
     assert without.role == "parameter"
 

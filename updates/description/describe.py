@@ -10,11 +10,17 @@ from typing import Any
 
 from pytensor.graph.basic import Variable
 
-from updates.arguments import NO_GRADIENT, checked_loss
 from updates.call import UpdatesLike, checked_updates
 from updates.description.mistakes import mistakes
-from updates.description.rows import ROLES, Row, abbreviated, all_items, grouped, rows_of
-from updates.loss_graph import params_of
+from updates.description.rows import (
+    ROLES,
+    Row,
+    abbreviated,
+    all_items,
+    checked_params_of,
+    grouped,
+    rows_of,
+)
 
 _WIDTH = 100
 _HEAD = ("variable", "role", "shape", "dtype", "bytes")
@@ -205,19 +211,11 @@ def describe(updates: UpdatesLike, loss: Variable | None = None) -> Description:
     """
     owner = "describe"
     checked_updates(owner, updates)
-    params = None if loss is None else _params_of(owner, loss)
+    params = checked_params_of(owner, loss)
     rows = rows_of(owner, updates, params)
     items = all_items(updates)
     names = {row.variable: row.name for row in rows}
     return Description(rows, mistakes(items, names, params))
-
-
-def _params_of(owner: str, loss: Variable) -> list[Any]:
-    checked_loss(owner, loss, "parameters are what it depends on")
-    try:
-        return params_of(loss)
-    except NO_GRADIENT as error:
-        raise ValueError(f"{owner}: PyTensor cannot differentiate this loss: {error}") from error
 
 
 def _names(group: list[Row]) -> str:

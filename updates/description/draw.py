@@ -8,9 +8,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from updates.call import UpdatesLike
+from pytensor.graph.basic import Variable
+
+from updates.call import UpdatesLike, checked_updates
 from updates.description.reads import Reads, is_given, reads_of
-from updates.description.rows import Row, abbreviated, all_items, grouped, rows_of
+from updates.description.rows import (
+    Row,
+    abbreviated,
+    all_items,
+    checked_params_of,
+    grouped,
+    rows_of,
+)
 
 _TITLE = "Every new value is computed from old values only: the order of the items does not matter"
 # Shades that differ in grey as well: fill, text.
@@ -54,7 +63,7 @@ class Diagram:
         return {old for old, _ in lines}, {new for _, new in lines}
 
 
-def draw(updates: UpdatesLike, axes: Any = None) -> Any:
+def draw(updates: UpdatesLike, loss: Variable | None = None, axes: Any = None) -> Any:
     """Draw which old values each new value reads.
 
     Old values are on the left, new values on the right. A solid line means that the formula reads
@@ -66,6 +75,8 @@ def draw(updates: UpdatesLike, axes: Any = None) -> Any:
     ----------
     updates : dict or list of pairs
         Shared variable to next value, of the library or of your own making.
+    loss : symbolic scalar, optional
+        What is minimized. With it, parameters are what it depends on, as in `describe`.
     axes : matplotlib Axes, optional
         Where to draw; by default a new figure of the size that it takes.
 
@@ -77,9 +88,10 @@ def draw(updates: UpdatesLike, axes: Any = None) -> Any:
     Raises
     ------
     ValueError
-        If `updates` is empty.
+        If `updates` is empty, or the loss no scalar or without a gradient.
     TypeError
-        If `updates` is no dictionary of updates, or `axes` no Axes.
+        If `updates` is no dictionary of updates, `loss` no symbolic floating-point scalar, or
+        `axes` no Axes.
     ImportError
         If matplotlib is not installed.
 
@@ -101,16 +113,17 @@ def draw(updates: UpdatesLike, axes: Any = None) -> Any:
         raise TypeError(
             f"draw: axes must be matplotlib Axes, got {axes!r} of type {type(axes).__name__}"
         )
-    diagram = diagram_of(updates)
+    diagram = diagram_of(updates, loss)
     if axes is None:
         axes = _new_axes(diagram)
     _paint(diagram, axes)
     return axes
 
 
-def diagram_of(updates: UpdatesLike) -> Diagram:
+def diagram_of(updates: UpdatesLike, loss: Variable | None = None) -> Diagram:
     """Find what there is to draw; the order of the items has no part in it."""
-    rows = rows_of("draw", updates)
+    checked_updates("draw", updates)
+    rows = rows_of("draw", updates, checked_params_of("draw", loss))
     reads = reads_of(all_items(updates))
     groups = sorted(map(_in_order, grouped(rows)), key=lambda group: _place(group[0]))
     keys = {row.variable: _label(group) for group in groups for row in group}

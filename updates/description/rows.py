@@ -2,6 +2,7 @@
 
 - ``Row``: one variable
 - ``rows_of``: all variables of a dictionary, parameters first
+- ``checked_params_of``: the parameters of a loss, if there is one
 - ``grouped``: rows that say the same of different parameters, together
 - ``abbreviated``: many names in little space
 """
@@ -14,12 +15,12 @@ from typing import Any
 import numpy as np
 from pytensor.graph.basic import Variable
 
-from updates.arguments import is_float_tensor
+from updates.arguments import NO_GRADIENT, checked_loss, is_float_tensor
 from updates.call import checked_updates
 from updates.description.expression import Term, symbol, written
 from updates.description.formula import Formulas, is_clock
 from updates.description.gradients import gradients_in
-from updates.loss_graph import default_updates
+from updates.loss_graph import default_updates, params_of
 from updates.state import is_state
 from updates.state_dict import keyed
 
@@ -85,6 +86,17 @@ def all_items(updates: Any) -> dict[Any, Variable]:
     """Return the items of a dictionary with those that a function adds by itself."""
     copy = checked_updates("describe", updates)
     return {**copy, **default_updates(copy.values(), without=copy)}
+
+
+def checked_params_of(owner: str, loss: Variable | None) -> list[Any] | None:
+    """Find the parameters of a loss, or say why there are none."""
+    if loss is None:
+        return None
+    checked_loss(owner, loss, "parameters are what it depends on")
+    try:
+        return params_of(loss)
+    except NO_GRADIENT as error:
+        raise ValueError(f"{owner}: PyTensor cannot differentiate this loss: {error}") from error
 
 
 def grouped(rows: Sequence[Row]) -> list[list[Row]]:

@@ -169,7 +169,7 @@ def gradient_updates_momentum(
     - ``v' = mu*v + (1 - mu)*g``
 
     The step lags one call: the parameter moves by the old average, so the first call leaves it
-    where it is.
+    where it is, and the walk settles only while `learning_rate` times the curvature is below 1.
 
     Parameters
     ----------
@@ -198,7 +198,7 @@ def gradient_updates_momentum(
 
     See Also
     --------
-    momentum : without the lag and without the averaging factor.
+    momentum : without the lag; ``momentum(lr*(1 - mu), mu)`` is this rule but for the lag.
 
     References
     ----------
