@@ -110,7 +110,7 @@ def minimize(
         it is there already, training goes on from it, and ends bit for bit as if it had never
         been stopped. Iterables and callables have to give the same batches again.
     checkpoint_every : float, optional
-        Seconds between two of these, finite and >= 0.
+        Seconds from one of these to the next, finite and >= 0; 0 saves after every step.
     progress : bool, optional
         Whether to tell on stderr how things are: with a bar in a terminal and in a notebook that
         has widgets (needs tqdm), with a line every ten seconds elsewhere.
