@@ -1,6 +1,7 @@
 # make demo   race six rules on a digit-recognising CNN: a table and learning_curves.png
 # make test   the fast tests;  make test-slow   the long ones
 # make lint, make types       ruff and mypy
+# make notebooks              run the notebooks again and keep their outputs
 # make bench                  speed, compile time and memory beside PyTorch and optax (installs both)
 #
 # Each sets up $(VENV) by itself, with $(PYTHON) >= 3.11 and pip.
@@ -10,7 +11,7 @@ VENV ?= .venv
 TEST_EXTRAS ?= test
 BIN = $(VENV)/bin
 
-.PHONY: demo test test-slow lint types bench clean
+.PHONY: demo test test-slow lint types notebooks bench clean
 
 demo: $(VENV)/.demo
 	$(BIN)/python notebooks/race.py
@@ -27,6 +28,9 @@ lint: $(VENV)/.dev
 
 types: $(VENV)/.dev
 	$(BIN)/mypy
+
+notebooks: $(VENV)/.notebooks
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python notebooks/execute.py
 
 bench: $(VENV)/.demo
 	$(BIN)/python -m pip install --quiet -r benchmarks/requirements.txt
