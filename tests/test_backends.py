@@ -12,15 +12,7 @@ from pytensor.compile.mode import Mode, get_mode
 
 import updates
 
-FAST = {
-    "momentum",
-    "adagrad_window",
-    "adam",
-    "muon",
-    "noisy_sgd",
-    "with_gradient_transforms",
-    "with_transforms_and_schedules",
-}
+FAST = {"momentum", "adagrad_window", "adam", "noisy_sgd"}
 CASES = [
     pytest.param(
         row.rule,

@@ -472,6 +472,7 @@ def test_the_digits_are_learned(name):
     assert history.best.test_accuracy >= 0.97
 
 
+@pytest.mark.slow
 def test_momentum_updates_equals_the_hand_written_rule_of_the_network3_question():
     def by_hand(cost, params, eta, mu=0.9):
         result = []

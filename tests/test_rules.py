@@ -12,7 +12,6 @@ from catalogue import (
     assert_same_bits,
     every_rule,
     every_rule_but_few_slow,
-    every_update,
     every_update_but_few_slow,
     loss_of,
     parameters,
@@ -36,7 +35,7 @@ def test_every_rule_is_in_the_table():
 # --- 1. Order-independent -------------------------------------------------------------------
 
 
-@every_update
+@every_update_but_few_slow
 def test_any_order_and_any_form_give_the_same_bits(make_updates):
     def items():
         params = parameters()
@@ -68,7 +67,7 @@ def test_two_dictionaries_run_in_one_function_as_they_run_apart(make_updates):
 
 
 @pytest.mark.parametrize("floatx", ["float32", "float64"])
-@every_rule
+@every_rule_but_few_slow
 def test_state_and_next_values_have_the_parameters_dtype_and_static_shape(row, floatx):
     dtypes = ("float32", "float64", "float32", "float16")
     with pytensor.config.change_flags(floatX=floatx):
@@ -137,7 +136,7 @@ KINDS_OF_HYPERPARAMETER = {
 }
 
 
-@every_rule
+@every_rule_but_few_slow
 def test_a_hyperparameter_may_be_a_number_a_symbol_or_a_schedule(row):
     merged = {}
     for kind, convert in KINDS_OF_HYPERPARAMETER.items():
@@ -150,7 +149,7 @@ def test_a_hyperparameter_may_be_a_number_a_symbol_or_a_schedule(row):
         np.testing.assert_allclose(after[kind], after["number"], rtol=2e-6, err_msg=kind)
 
 
-@every_rule
+@every_rule_but_few_slow
 def test_a_shared_learning_rate_changes_without_recompiling(row):
     learning_rate = pytensor.shared(0.0, name="learning_rate")
     params = parameters()
