@@ -10,7 +10,7 @@ from typing import Any
 
 from pytensor.graph.basic import Variable
 
-from updates.call import UpdatesLike, checked_updates
+from updates.call import UpdatesLike
 from updates.description.mistakes import mistakes
 from updates.description.rows import (
     ROLES,
@@ -210,10 +210,9 @@ def describe(updates: UpdatesLike, loss: Variable | None = None) -> Description:
     x' is the new value of x, p the parameter of the row, g its gradient
     """
     owner = "describe"
-    checked_updates(owner, updates)
+    items = all_items(owner, updates)
     params = checked_params_of(owner, loss)
-    rows = rows_of(owner, updates, params)
-    items = all_items(updates)
+    rows = rows_of(owner, items, params)
     names = {row.variable: row.name for row in rows}
     return Description(rows, mistakes(items, names, params))
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from pytensor.graph.basic import Variable
 
-from updates.call import UpdatesLike, checked_updates
+from updates.call import UpdatesLike
 from updates.description.reads import Reads, is_given, reads_of
 from updates.description.rows import (
     Row,
@@ -122,9 +122,9 @@ def draw(updates: UpdatesLike, loss: Variable | None = None, axes: Any = None) -
 
 def diagram_of(updates: UpdatesLike, loss: Variable | None = None) -> Diagram:
     """Find what there is to draw; the order of the items has no part in it."""
-    checked_updates("draw", updates)
-    rows = rows_of("draw", updates, checked_params_of("draw", loss))
-    reads = reads_of(all_items(updates))
+    items = all_items("draw", updates)
+    rows = rows_of("draw", items, checked_params_of("draw", loss))
+    reads = reads_of(items)
     groups = sorted(map(_in_order, grouped(rows)), key=lambda group: _place(group[0]))
     keys = {row.variable: _label(group) for group in groups for row in group}
     roles = {_label(group): group[0].role for group in groups}

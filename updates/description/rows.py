@@ -46,13 +46,14 @@ class Row:
     template: str
 
 
-def rows_of(owner: str, updates: Any, params_of_loss: Iterable[Any] | None = None) -> list[Row]:
-    """Describe each variable of a dictionary, and what a function advances by itself.
+def rows_of(
+    owner: str, items: dict[Any, Variable], params_of_loss: Iterable[Any] | None = None
+) -> list[Row]:
+    """Describe each variable of a dictionary that `all_items` returned.
 
     With `params_of_loss`, nothing but these is a parameter.
     """
-    keys = {variable: key for key, variable in keyed(owner, updates).items()}
-    items = all_items(updates)
+    keys = {variable: key for key, variable in keyed(owner, items).items()}
     roles = {variable: _role(variable, params_of_loss) for variable in items}
     names = _names_of_params(items, keys, roles)
     formulas = Formulas(items, _symbols(items, keys, roles), gradients_in(items.values()))
@@ -82,9 +83,9 @@ def rows_of(owner: str, updates: Any, params_of_loss: Iterable[Any] | None = Non
     return sorted(rows, key=lambda row: ROLES.index(row.role))
 
 
-def all_items(updates: Any) -> dict[Any, Variable]:
+def all_items(owner: str, updates: Any) -> dict[Any, Variable]:
     """Return the items of a dictionary with those that a function adds by itself."""
-    copy = checked_updates("describe", updates)
+    copy = checked_updates(owner, updates)
     return {**copy, **default_updates(copy.values(), without=copy)}
 
 
