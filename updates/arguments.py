@@ -190,6 +190,9 @@ def _differentiate(
     loss.tag.updates_loss = True
     for gradient, tagged in _with_params(grads, params).items():
         gradient.tag.updates_gradient_of = GradientOf(tagged, gradient)
+    for param, gradient in zip(params, grads, strict=True):
+        if table_of(param) is not None:
+            gradient.tag.updates_of_rows = True
     return grads
 
 

@@ -131,7 +131,7 @@ COUNTS = {
     "max_epochs",
     "validate_every",
 }
-NATURALS = {"seed", "minimize.patience", "iterate.patience"}
+NATURALS = {"seed", "root", "minimize.patience", "iterate.patience"}
 FLAGS = {
     "nesterov",
     "rate_in_velocity",
@@ -142,6 +142,7 @@ FLAGS = {
     "monitor_gradients",
     "monitor_updates",
     "progress",
+    "drop_last",
 }
 # Numbers that do not enter a formula: where state starts, when a loop stops.
 PLAIN = {"initial_accumulator", "initial_distance", "min_improvement", "checkpoint_every"}

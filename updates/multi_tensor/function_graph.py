@@ -6,7 +6,7 @@ compile time grows with the square of the length of such a tuple. Here the array
 their inputs, and the outputs of the whole function are put into a list one by one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from hashlib import sha256
 from typing import Any
@@ -16,6 +16,7 @@ from numba import types
 from numba.extending import box, intrinsic, models, register_model
 from pytensor.graph.basic import Apply, Constant, Variable
 from pytensor.graph.fg import FunctionGraph
+from pytensor.graph.op import Op
 from pytensor.link.numba.cache import compile_numba_function_src
 from pytensor.link.numba.dispatch.basic import (
     cache_key_for_constant,
@@ -44,7 +45,7 @@ def funcify(
     **kwargs: Any,
 ) -> tuple[Any, str | None]:
     """Return the numba function of a graph and its key; PyTensor's own without our nodes."""
-    if not any(isinstance(apply.op, MultiTensor) for apply in fgraph.apply_nodes):
+    if not any(type(apply.op) in WRITERS for apply in fgraph.apply_nodes):
         return numba_funcify_FunctionGraph(fgraph, node=node, fgraph_name=fgraph_name, **kwargs)
     return Conversion(fgraph, **kwargs).function(fgraph_name)
 
@@ -86,10 +87,7 @@ class Conversion:
         """Return the numba function and its key in the cache, None if it cannot be kept there."""
         parameters = [self.name(variable) for variable in self.fgraph.inputs]
         for node in self.order:
-            if isinstance(node.op, MultiTensor):
-                self.multi_tensor(node)
-            else:
-                self.ordinary(node)
+            WRITERS.get(type(node.op), Conversion.ordinary)(self, node)
         outputs = [self.name(variable) for variable in self.fgraph.outputs]
         if self.outermost:
             puts = [f"put{'_input' * (o in parameters)}(outputs, {o})" for o in outputs]
@@ -159,6 +157,12 @@ class Conversion:
             # As the last to name the arrays, it also keeps them alive while the kernel runs.
             ends.append(f"{tag}_finish({tag}_{tensor}, {given})")
         self.lines += [f"{tag}_run({tag})", *ends]
+
+
+# What writes the lines of a node, by its operation. `updates.distributed` adds its own.
+WRITERS: dict[type[Op], Callable[[Conversion, Apply], None]] = {
+    MultiTensor: Conversion.multi_tensor
+}
 
 
 def multiplies_matrices(fgraph: Any) -> bool:

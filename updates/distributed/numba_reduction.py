@@ -1,0 +1,214 @@
+"""How a reduction over processes becomes part of a numba function.
+
+PyTensor would hand all tensors to Python and take all results back, one by one. Here compiled code
+writes a table of them, Python gets the table, and the results are parts of the one array that it
+returns. What is compiled does not depend on the communicator and is kept in PyTensor's cache.
+
+A table of int64 holds the shapes of all tensors, one after the other, then for each tensor the
+number of its elements and its address.
+"""
+
+import itertools
+from functools import cache
+from typing import Any
+
+import numba
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.core.imputils import impl_ret_borrowed
+from numba.extending import intrinsic
+from numba.np.arrayobj import populate_array
+from pytensor.graph.basic import Apply
+from pytensor.link.numba.cache import compile_numba_function_src
+from pytensor.link.numba.dispatch.basic import numba_njit
+
+from updates.distributed.reduction import FUSED, AllReduce
+from updates.multi_tensor.function_graph import WRITERS, Conversion
+from updates.multi_tensor.kernel import compiled, contiguous, contiguous_type, own_code, pointer
+
+VERSION = 2  # part of the key in the cache on disk: to be raised when the code below changes
+
+
+def write(conversion: Conversion, node: Apply) -> None:
+    """Write the lines of an ``AllReduce`` node."""
+    op: Any = node.op
+    for fused in op.fused:
+        tag = f"r{len(conversion.keys)}"
+        conversion.keys.append((tag, "allreduce", VERSION, str(fused.dtype)))
+        conversion.globals |= {
+            "new_places": new_places,
+            "in_c_order": in_c_order,
+            "add_tensor": add_tensor,
+            "part": part,
+            f"reduce_{fused.dtype}": reduce_function(fused.dtype),
+        }
+        inputs = [node.inputs[place] for place in fused.places]
+        n_dims = sum(variable.type.ndim for variable in inputs)
+        conversion.lines.append(f"{tag} = new_places({n_dims + 2 * len(inputs)})")
+        shape_at, row_at = 0, n_dims
+        for place, variable in zip(fused.places, inputs, strict=True):
+            name = f"{tag}_{place}"
+            conversion.lines += [
+                f"{name} = in_c_order({conversion.name(variable)})",
+                f"add_tensor({tag}, {shape_at}, {row_at}, {name})",
+            ]
+            shape_at += variable.type.ndim
+            row_at += 2
+        conversion.lines += [
+            f"{tag}_reduced = reduce_{fused.dtype}({fused.number}, {tag})",
+            f"{tag}_start = 0",
+        ]
+        for place in fused.places:
+            name, result = f"{tag}_{place}", conversion.name(node.outputs[place])
+            conversion.lines += [
+                f"{result} = part({tag}_reduced, {tag}_start, {name})",
+                f"{tag}_start += {name}.size",
+            ]
+
+
+WRITERS[AllReduce] = write
+
+
+def reduce_table(number: int, table: np.ndarray) -> np.ndarray:
+    """Reduce the tensors of a table; compiled code calls this by its name."""
+    fused = FUSED[number]
+    n_dims = sum(fused.ndims)
+    shapes = table[:n_dims]
+    fused.agree(shapes.tobytes(), lambda: _split(shapes.tolist(), fused.ndims))
+    rows = table[n_dims:].reshape((-1, 2))
+    buffer = fused.lease(int(rows[:, 0].sum()))
+    pack_function(fused.dtype)(rows, buffer, fused.scale)
+    fused.exchange(buffer)
+    return buffer
+
+
+def _split(lengths: list[int], ndims: list[int]) -> list[list[int]]:
+    rest = iter(lengths)
+    return [list(itertools.islice(rest, ndim)) for ndim in ndims]
+
+
+@cache
+def reduce_function(dtype: np.dtype) -> Any:
+    """Return the numba function that calls `reduce_table`."""
+    result_type = types.Array(numba.from_dtype(dtype), 1, "C")
+
+    @intrinsic
+    def call(typing_context: Any, number: Any, table: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            api = context.get_python_api(builder)
+            module = api.import_module(context.insert_const_string(builder.module, __name__))
+            function = api.object_getattr_string(module, reduce_table.__name__)
+            context.nrt.incref(builder, table, args[1])
+            given = [
+                api.long_from_longlong(args[0]),
+                api.from_native_value(table, args[1], context.get_env_manager(builder)),
+            ]
+            result = api.call_function_objargs(function, given)
+            for reference in [module, function, *given]:
+                api.decref(reference)
+            with builder.if_then(cgutils.is_null(builder, result), likely=False):
+                context.call_conv.return_exc(builder)
+            native = api.to_native_value(result_type, result)
+            api.decref(result)
+            return native.value
+
+        return result_type(types.int64, table), codegen
+
+    @numba_njit
+    def reduce(number: int, table: np.ndarray) -> np.ndarray:
+        own_code()
+        return call(number, table)
+
+    return reduce
+
+
+@cache
+def pack_function(dtype: np.dtype) -> Any:
+    """Return the numba function that writes scaled tensors, one after the other, to a buffer."""
+    names: dict[str, Any] = {"carray": numba.carray, "int64": numba.int64, "pointer": pointer}
+    names |= {"number": numba.from_dtype(dtype), "__name__": __name__}
+    names["scaled"] = compiled(SCALED, "scaled", f"allreduce_scaled_{VERSION}_{dtype}", **names)
+    pack = compile_numba_function_src(
+        PACK, "pack", names, cache_key=f"allreduce_pack_{VERSION}_{dtype}"
+    )
+    return numba_njit(pack, cache=True, final_function=True)  # Python calls it
+
+
+SCALED = """
+def scaled(n, source, target, scale):
+    without_aliases()
+    source, target = carray(source, n), carray(target, n)
+    for i in range(n):
+        target[i] = source[i] * scale
+"""
+
+PACK = """
+def pack(rows, buffer, scale):
+    place = int64(buffer.ctypes.data)
+    for k in range(rows.shape[0]):
+        n = rows[k, 0]
+        scaled(n, pointer(rows[k, 1], number), pointer(place, number), scale)
+        place += n * buffer.itemsize
+"""
+
+
+@numba_njit
+def new_places(places: int) -> np.ndarray:
+    """Return an empty table."""
+    return np.empty(places, np.int64)
+
+
+@numba_njit
+def add_tensor(table: np.ndarray, shape_at: int, row_at: int, tensor: np.ndarray) -> None:
+    """Write the shape, the size and the address of a tensor into a table."""
+    own_code()
+    for k in range(tensor.ndim):
+        table[shape_at + k] = tensor.shape[k]
+    table[row_at] = tensor.size
+    table[row_at + 1] = tensor.ctypes.data
+
+
+@intrinsic
+def in_c_order(typing_context: Any, array: Any) -> Any:
+    """Return an array itself if it is in C order, or else a copy."""
+    copy = contiguous_type(array)
+    result = array if copy is types.none else copy
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        if copy is types.none:
+            return impl_ret_borrowed(context, builder, result, args[0])
+        return context.compile_internal(builder, contiguous, signature, args)
+
+    return result(array), codegen
+
+
+@intrinsic
+def part_of(typing_context: Any, buffer: Any, start: Any, like: Any) -> Any:
+    """Return a view of a buffer from an element on, in the shape of another array."""
+    result = types.Array(buffer.dtype, like.ndim, "C")
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        whole = context.make_array(buffer)(context, builder, args[0])
+        shaped = context.make_array(like)(context, builder, args[2])
+        view = context.make_array(result)(context, builder)
+        populate_array(
+            view,
+            data=builder.gep(whole.data, [args[1]]),
+            shape=shaped.shape,
+            strides=shaped.strides,
+            itemsize=whole.itemsize,
+            meminfo=whole.meminfo,
+            parent=ir.Constant(whole.parent.type, None),
+        )
+        return impl_ret_borrowed(context, builder, result, view._getvalue())
+
+    return result(buffer, types.int64, like), codegen
+
+
+@numba_njit
+def part(buffer: np.ndarray, start: int, like: np.ndarray) -> np.ndarray:
+    """Return the part of a buffer that begins at an element and has the shape of an array."""
+    own_code()
+    return part_of(buffer, start, like)

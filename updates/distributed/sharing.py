@@ -1,0 +1,290 @@
+"""What processes share: equal starts, parts of the data, one checkpoint.
+
+- ``broadcast``: the values of the root's variables, for all
+- ``shard``: the rows of this process
+- ``save``, ``load``: the root writes and reads, all take part
+"""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+from pytensor.compile.sharedvalue import SharedVariable
+from pytensor.graph.basic import Variable
+
+from updates import checkpoint
+from updates.arguments import kind_of
+from updates.call import UpdatesLike, checked_updates
+from updates.distributed.processes import agree, communicator, is_root, key_of
+from updates.distributed.reduction import BUCKET
+from updates.hyperparameters import check
+from updates.state_dict import assign, checked_value, keyed, to_array
+
+T = TypeVar("T")
+
+
+def broadcast(
+    params: SharedVariable | Sequence[SharedVariable] | Mapping[SharedVariable, Any],
+    root: int = 0,
+    comm: Any = None,
+) -> None:
+    """Give the variables of all processes the values that they have in one of them.
+
+    Once, before training: from equal parameters `allreduce_mean` makes equal steps.
+
+    Parameters
+    ----------
+    params : shared variable, list of shared variables, or dictionary of updates
+        What to make equal: the variables, or all that the dictionary changes.
+    root : int, optional
+        The rank whose values count, from 0 to the number of processes - 1.
+    comm : mpi4py.MPI.Intracomm, optional
+        The processes that work together. By default all of the job.
+
+    Raises
+    ------
+    TypeError
+        If `params` holds anything but shared variables of arrays or random generators, or
+        another argument is of the wrong type.
+    ValueError
+        If `params` is empty, or there is no such `root`.
+    MismatchError
+        In all processes, if their variables differ in number, name, dtype or shape. No value has
+        changed then.
+
+    Examples
+    --------
+    >>> import numpy as np, pytensor
+    >>> from updates.distributed import broadcast
+    >>> w = pytensor.shared(np.random.default_rng().normal(size=3), name="w")
+    >>> broadcast([w])  # the same numbers in all processes now
+    """
+    owner = "broadcast"
+    comm = communicator(owner, comm)
+    if isinstance(params, Variable):
+        params = [params]
+    if not isinstance(params, Sequence | Mapping) or isinstance(params, str):
+        raise TypeError(
+            f"{owner}: params must be a list of shared variables or a dictionary of updates, got "
+            f"{params!r} of type {kind_of(params)}"
+        )
+    variables = list(params)
+    if not variables:
+        raise ValueError(f"{owner}: params is empty, give at least one shared variable")
+    for index, variable in enumerate(variables):
+        if not isinstance(variable, SharedVariable):
+            raise TypeError(
+                f"{owner}: params[{index}] must be a shared variable (made by pytensor.shared), "
+                f"got {variable!r} of type {kind_of(variable)}"
+            )
+    check(owner, "root", root)
+    if root >= comm.size:
+        raise ValueError(
+            f"{owner}: root must be a rank from 0 to {comm.size - 1}, as there are {comm.size} "
+            f"processes, got {root}"
+        )
+    _broadcast(owner, variables, root, comm)
+
+
+def _broadcast(owner: str, variables: Sequence[Any], root: int, comm: Any) -> None:
+    arrays = [to_array(variable) for variable in variables]
+    is_generator = [
+        isinstance(variable.get_value(borrow=True), np.random.Generator) for variable in variables
+    ]
+    lines = [f"{owner} of {len(arrays)} variables from rank {root}"]
+    for index, (variable, array, generator) in enumerate(
+        zip(variables, arrays, is_generator, strict=True)
+    ):
+        kind = "a random generator" if generator else f"{array.dtype}, shape {array.shape}"
+        lines.append(f"{variable.name or f'params[{index}]'}: {kind}")
+    agree(comm, key_of(lines), lambda: lines)
+    values = []
+    for variable, array, generator in zip(variables, arrays, is_generator, strict=True):
+        if generator:  # a text, whose length is not known to the others
+            new = comm.bcast(array, root)
+        else:
+            new = np.array(array)
+            octets = new.reshape(-1).view(np.uint8)
+            for start in range(0, octets.size, BUCKET):
+                comm.Bcast(octets[start : start + BUCKET], root)
+        values.append((variable, checked_value(str(variable), variable, new)))
+    if comm.rank != root:
+        assign(values)
+
+
+def shard(
+    arrays: Sequence[Any], seed: int = 0, drop_last: bool = False, comm: Any = None
+) -> list[np.ndarray]:
+    """Return the rows of this process: disjoint parts of equal size, which cover all data.
+
+    The rows are shuffled before they are dealt out; row ``i`` of all arrays stays together.
+
+    Parameters
+    ----------
+    arrays : list of arrays
+        All data, the same in every process: such as ``[images, labels]``, with as many rows.
+    seed : int, optional
+        Seed of the order of the rows, >= 0, the same in every process.
+    drop_last : bool, optional
+        Whether to leave out rows, fewer than there are processes and drawn by `seed`, if the
+        number of rows is no multiple of the number of processes. Otherwise that is refused.
+    comm : mpi4py.MPI.Intracomm, optional
+        The processes that work together. By default all of the job.
+
+    Returns
+    -------
+    list of numpy.ndarray
+        The process's rows of each array, as copies.
+
+    Raises
+    ------
+    TypeError
+        If `arrays` is no list of arrays, or another argument is of the wrong type.
+    ValueError
+        If the arrays have no rows or not as many, or the rows cannot be dealt out equally.
+    MismatchError
+        In all processes, if they call with arrays of other shapes or dtypes, or other settings.
+
+    Examples
+    --------
+    >>> from updates.distributed import shard
+    >>> images, labels = shard([[[0.1], [0.2], [0.3], [0.4]], [1, 2, 3, 4]], seed=0)
+    >>> len(images) == len(labels), (images[:, 0] * 10 == labels).all()
+    (True, np.True_)
+    """
+    owner = "shard"
+    comm = communicator(owner, comm)
+    check(owner, "seed", seed)
+    check(owner, "drop_last", drop_last)
+    if not isinstance(arrays, list | tuple) or not arrays:
+        raise TypeError(
+            f"{owner}: arrays must be a list of arrays such as [x, y], got an object of type "
+            f"{kind_of(arrays)}"
+        )
+    data = [np.asarray(array) for array in arrays]
+    for index, array in enumerate(data):
+        if array.ndim == 0 or array.dtype == object:
+            raise TypeError(
+                f"{owner}: arrays[{index}] must be an array with rows, got {arrays[index]!r}"
+            )
+        if len(array) != len(data[0]):
+            raise ValueError(
+                f"{owner}: arrays[{index}] has {len(array)} rows, arrays[0] has {len(data[0])}"
+            )
+    lines = [f"{owner} with seed {seed}, drop_last {drop_last}"]
+    lines += [f"arrays[{k}]: {array.dtype}, shape {array.shape}" for k, array in enumerate(data)]
+    agree(comm, key_of(lines), lambda: lines)
+    n_rows = len(data[0])
+    size, rest = divmod(n_rows, comm.size)
+    if size == 0:
+        raise ValueError(f"{owner}: {n_rows} rows are too few for {comm.size} processes")
+    if rest and not drop_last:
+        raise ValueError(
+            f"{owner}: {n_rows} rows cannot be dealt out to {comm.size} processes in equal parts; "
+            f"drop_last=True leaves out {rest}"
+        )
+    order = np.random.default_rng(seed).permutation(n_rows)
+    own = order[comm.rank * size : (comm.rank + 1) * size]
+    return [array[own] for array in data]
+
+
+def save(
+    path: str | os.PathLike[str], updates: UpdatesLike, extra: Any = None, comm: Any = None
+) -> None:
+    """Write a checkpoint as `updates.save` does, in the root alone, while the others wait.
+
+    Parameters
+    ----------
+    path, updates, extra
+        As in `updates.save`.
+    comm : mpi4py.MPI.Intracomm, optional
+        The processes that work together. By default all of the job.
+
+    Raises
+    ------
+    OSError, ValueError, TypeError
+        In all processes: as `updates.save` does in the root.
+    MismatchError
+        In all processes, if they do not all save.
+
+    See Also
+    --------
+    load : reads it, also with another number of processes.
+
+    Examples
+    --------
+    >>> import pytensor, tempfile, updates
+    >>> from updates import distributed
+    >>> w = pytensor.shared(1.0, name="w")
+    >>> rule = updates.adam(w**2, [w])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     distributed.save(f"{folder}/run.npz", rule, extra={"epoch": 3})
+    ...     distributed.load(f"{folder}/run.npz", rule)
+    {'epoch': 3}
+    """
+    comm = communicator("save", comm)
+    lines = ["save"]
+    agree(comm, key_of(lines), lambda: lines)
+    _in_root(comm, lambda: checkpoint.save(path, updates, extra))
+
+
+def load(
+    path: str | os.PathLike[str], updates: UpdatesLike, strict: bool = True, comm: Any = None
+) -> Any:
+    """Put a checkpoint back as `updates.load` does: the root reads it, and all get the values.
+
+    The number of processes may be another than when it was saved. No process but the root needs
+    the file.
+
+    Parameters
+    ----------
+    path, updates, strict
+        As in `updates.load`.
+    comm : mpi4py.MPI.Intracomm, optional
+        The processes that work together. By default all of the job.
+
+    Returns
+    -------
+    JSON-able
+        The `extra` that was saved, in all processes.
+
+    Raises
+    ------
+    CheckpointError, OSError, ValueError, TypeError
+        In all processes: as `updates.load` does in the root. Every variable is then as it was.
+    MismatchError
+        In all processes, if their variables differ in number, name, dtype or shape.
+
+    Notes
+    -----
+    Generators that the function advances by itself (``default_update``), those of dropout for
+    instance, come back in the root and stay as they are in the others, which have masks of their
+    own.
+
+    Examples
+    --------
+    See `save`.
+    """
+    owner = "load"
+    comm = communicator(owner, comm)
+    variables = list(checked_updates(owner, updates))
+    lines = [owner, *keyed(owner, updates)]
+    agree(comm, key_of(lines), lambda: lines)
+    extra = _in_root(comm, lambda: checkpoint.load(path, updates, strict))
+    _broadcast(owner, variables, 0, comm)
+    return extra
+
+
+def _in_root(comm: Any, action: Callable[[], T]) -> T:
+    """Do something in the root; all processes return what it returned, or raise what it raised."""
+    result = error = None
+    if is_root(comm):
+        try:
+            result = action()
+        except (OSError, ValueError, TypeError) as problem:
+            error = problem
+    result, error = comm.bcast((result, error))
+    if error is not None:
+        raise error
+    return result
