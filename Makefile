@@ -17,10 +17,10 @@ demo: $(VENV)/.demo
 	$(BIN)/python notebooks/race.py
 
 test: $(VENV)/.$(TEST_EXTRAS)
-	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" --numprocesses 2
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" --numprocesses 2 --dist loadgroup
 
 test-slow: $(VENV)/.$(TEST_EXTRAS)
-	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -m slow --numprocesses 2
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -m slow --numprocesses 2 --dist loadgroup
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

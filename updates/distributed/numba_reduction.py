@@ -78,10 +78,9 @@ def reduce_table(number: int, table: np.ndarray) -> np.ndarray:
     shapes = table[:n_dims]
     fused.agree(shapes.tobytes(), lambda: _split(shapes.tolist(), fused.ndims))
     rows = table[n_dims:].reshape((-1, 2))
-    buffer = fused.lease(int(rows[:, 0].sum()))
-    pack_function(fused.dtype)(rows, buffer, fused.scale)
-    fused.exchange(buffer)
-    return buffer
+    packed = fused.place(int(rows[:, 0].sum()))
+    pack_function(fused.dtype)(rows, packed, fused.scale)
+    return fused.total(packed)
 
 
 def _split(lengths: list[int], ndims: list[int]) -> list[list[int]]:

@@ -12,7 +12,6 @@ reduce is found out by `agree`: it takes part in that once more, to say so.
 
 import atexit
 import functools
-import os
 import sys
 import time
 import traceback
@@ -99,7 +98,6 @@ def agree(comm: Any, key: int, describe: Callable[[], Sequence[str]]) -> None:
     comm.Allreduce(MPI.IN_PLACE, bounds, MPI.MAX)
     if bounds[0] != -bounds[1]:
         raise MismatchError(_report(comm.allgather(list(describe()))))
-    _share_cores(comm.py2f())
 
 
 def _report(texts: list[list[str]]) -> str:
@@ -122,30 +120,6 @@ def _report(texts: list[list[str]]) -> str:
 
 def _named(ranks: list[int]) -> str:
     return f"rank{'s' * (len(ranks) > 1)} {', '.join(map(str, ranks))}"
-
-
-@functools.cache
-def _share_cores(handle: int) -> None:
-    """Leave the other processes on this machine their cores, in what numba runs in threads.
-
-    Threads of several processes on one core wait for each other in turns of the system's time,
-    which can take a hundred times as long as the work. ``NUMBA_NUM_THREADS`` decides if it is set.
-    """
-    local = MPI.Comm.f2py(handle).Split_type(MPI.COMM_TYPE_SHARED)
-    own = _cores()
-    sharing = sum(bool(own & other) for other in local.allgather(own))
-    local.Free()
-    if "NUMBA_NUM_THREADS" not in os.environ:
-        import numba
-
-        numba.set_num_threads(max(1, min(numba.get_num_threads(), len(own) // sharing)))
-
-
-def _cores() -> set[int]:
-    """Return the cores that this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return os.sched_getaffinity(0)
-    return set(range(os.cpu_count() or 1))
 
 
 @functools.cache

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pytensor.tensor as pt
-from mpi4py import MPI
 from pytensor.compile.mode import optdb
 from pytensor.graph.basic import Apply, Variable
 from pytensor.graph.features import ReplaceValidate
@@ -22,12 +21,9 @@ from pytensor.graph.rewriting.basic import GraphRewriter
 from pytensor.tensor.type import TensorType
 from pytensor.tensor.variable import TensorVariable
 
+from updates.distributed.machines import allreduce, machine_of
 from updates.distributed.processes import agree, communicator, key_of
 from updates.gradients.constraints import checked_tensors
-
-# Bytes that one call of MPI reduces, at most: bounds the memory that MPI takes for itself, and
-# keeps the number of elements below the 2^31 of its counts.
-BUCKET = 1 << 24
 
 
 def allreduce_mean(grads: Variable | Iterable[Variable], comm: Any = None) -> list[TensorVariable]:
@@ -282,6 +278,7 @@ class Fused:
         self._free: list[np.ndarray] = []
         self._shapes: object = None
         self._key = 0
+        self._shared = False
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what belongs to this process alone."""
@@ -322,21 +319,30 @@ class Fused:
         shapes = [tensor.shape for tensor in tensors]
         self.agree(shapes, lambda: shapes)
         ends = np.cumsum([tensor.size for tensor in tensors]).tolist()
-        buffer = self.lease(ends[-1])
-        np.concatenate([tensor.ravel() for tensor in tensors], out=buffer)
-        buffer *= self.scale
-        self.exchange(buffer)
+        packed = self.place(ends[-1])
+        np.concatenate([tensor.ravel() for tensor in tensors], out=packed)
+        packed *= self.scale
+        total = self.total(packed)
         starts = [0, *ends]
         return [
-            buffer[start:end].reshape(shape)
+            total[start:end].reshape(shape)
             for start, end, shape in zip(starts, ends, shapes, strict=False)
         ]
 
-    def exchange(self, buffer: np.ndarray) -> None:
-        """Sum a buffer over all processes, in place."""
-        step = BUCKET // self.dtype.itemsize
-        for start in range(0, buffer.size, step):
-            self.comm.Allreduce(MPI.IN_PLACE, buffer[start : start + step])
+    def place(self, size: int) -> np.ndarray:
+        """Return where to pack this process's tensors: shared memory, or a buffer of its own."""
+        machine = machine_of(self.comm)
+        self._shared = machine.shares(size * self.dtype.itemsize)
+        return machine.own(size, self.dtype) if self._shared else self.lease(size)
+
+    def total(self, packed: np.ndarray) -> np.ndarray:
+        """Return the sum over all processes of what they have packed."""
+        if self._shared:
+            result = self.lease(packed.size)
+            machine_of(self.comm).sum(result)
+            return result
+        allreduce(self.comm, packed)
+        return packed
 
 
 class _Lease:

@@ -16,8 +16,8 @@ from pytensor.graph.basic import Variable
 from updates import checkpoint
 from updates.arguments import kind_of
 from updates.call import UpdatesLike, checked_updates
+from updates.distributed.machines import BUCKET
 from updates.distributed.processes import agree, communicator, is_root, key_of
-from updates.distributed.reduction import BUCKET
 from updates.hyperparameters import check
 from updates.state_dict import assign, checked_value, keyed, to_array
 

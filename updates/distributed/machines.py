@@ -1,0 +1,157 @@
+"""Sums over processes, those of one machine through memory that all of them see.
+
+- ``Machine``: the processes of a communicator that run on one machine, and the memory they share
+- ``machine_of``: that of a communicator
+- ``allreduce``: MPI's own sum, in place, in bounded pieces
+
+MPI hands data from process to process, which between processes of one machine takes a copy more
+than their own adding up does. So each process packs its tensors straight into shared memory and
+adds up one slice of what all have packed there. The slices are then summed with those of other
+machines by MPI, and every process copies the result. Where that cannot be (other systems than
+Linux, unequal numbers of processes on the machines), MPI does all of it.
+"""
+
+import mmap
+import os
+from typing import Any
+
+import numpy as np
+from mpi4py import MPI
+
+# Bytes that one call of MPI reduces, at most: bounds the memory that MPI takes for itself, and
+# keeps the number of elements below the 2^31 of its counts.
+BUCKET = 1 << 24
+
+# Bytes from which shared memory is faster than a message.
+WORTHWHILE = 1 << 15
+
+_MACHINE = MPI.Comm.Create_keyval()
+
+
+def allreduce(comm: Any, buffer: np.ndarray) -> None:
+    """Sum an array over all processes of a communicator, in place."""
+    step = BUCKET // buffer.itemsize
+    for start in range(0, buffer.size, step):
+        comm.Allreduce(MPI.IN_PLACE, buffer[start : start + step])
+
+
+def machine_of(comm: Any) -> "Machine":
+    """Return the machine of this process. The first call for a communicator is one of all."""
+    machine = comm.Get_attr(_MACHINE)
+    if machine is None:
+        machine = Machine(comm)
+        comm.Set_attr(_MACHINE, machine)
+    return machine
+
+
+class Machine:
+    """The processes of a communicator that run on the machine of this one.
+
+    Parameters
+    ----------
+    comm : mpi4py.MPI.Intracomm
+        The processes that work together.
+
+    Attributes
+    ----------
+    local : mpi4py.MPI.Intracomm
+        Those of them on this machine.
+    across : mpi4py.MPI.Intracomm
+        One of each machine: those that sum the same slice.
+    """
+
+    def __init__(self, comm: Any) -> None:
+        self.comm = comm
+        self.local = comm.Split_type(MPI.COMM_TYPE_SHARED, comm.rank)
+        self.across = comm.Split(self.local.rank, comm.rank)
+        sizes = set(comm.allgather(self.local.size))
+        self.can_share = len(sizes) == 1 and self.local.size > 1 and hasattr(os, "memfd_create")
+        # One row for each process and one for the sum.
+        self.memory = np.empty((self.local.size + 1, 0), np.uint8)
+        share_cores(self.local)
+
+    def shares(self, n_bytes: int) -> bool:
+        """Make sure that there is memory to sum so much; where there is none say so on all."""
+        if not self.can_share or n_bytes < WORTHWHILE:
+            return False
+        if self.memory.shape[1] < n_bytes:
+            memory = self._map(-(-n_bytes // mmap.PAGESIZE) * mmap.PAGESIZE)
+            self.can_share = self.comm.allreduce(memory is not None, MPI.LAND)
+            if memory is not None:
+                self.memory = memory
+        return self.can_share
+
+    def _map(self, n_bytes: int) -> np.ndarray | None:
+        """Map new memory that all processes of this machine see, None if that fails.
+
+        The memory has no name and goes with the processes, however they end.
+        """
+        shape = self.local.size + 1, n_bytes
+        descriptor = None
+        found: Any = None
+        try:
+            if self.local.rank == 0:
+                descriptor = os.memfd_create("updates")
+                os.posix_fallocate(descriptor, 0, shape[0] * shape[1])
+                found = f"/proc/{os.getpid()}/fd/{descriptor}", _identity(descriptor)
+        except OSError:
+            pass
+        found = self.local.bcast(found)
+        memory = None
+        try:
+            if found is not None:
+                path, identity = found
+                if descriptor is None:
+                    descriptor = os.open(path, os.O_RDWR)
+                if _identity(descriptor) == identity:
+                    pages = mmap.mmap(descriptor, shape[0] * shape[1])
+                    memory = np.frombuffer(pages, np.uint8).reshape(shape)
+        except OSError:
+            pass
+        self.local.Barrier()  # the others open it while it is open here
+        if descriptor is not None:
+            os.close(descriptor)
+        return memory
+
+    def own(self, size: int, dtype: np.dtype) -> np.ndarray:
+        """Return the row of this process."""
+        return self.memory[self.local.rank, : size * dtype.itemsize].view(dtype)
+
+    def sum(self, result: np.ndarray) -> None:
+        """Sum what all processes have written to their rows."""
+        rows = self.memory[:, : result.nbytes].view(result.dtype)
+        n, rank = self.local.size, self.local.rank
+        *parts, total = rows[:, result.size * rank // n : result.size * (rank + 1) // n]
+        self.local.Barrier()
+        np.add(parts[0], parts[1], out=total)
+        for part in parts[2:]:
+            np.add(total, part, out=total)
+        if self.across.size > 1:
+            allreduce(self.across, total)
+        self.local.Barrier()
+        # The next sum is written after its first barrier, when all have read this one.
+        np.copyto(result, rows[n])
+
+
+def share_cores(local: Any) -> None:
+    """Leave the other processes on this machine their cores, in what numba runs in threads.
+
+    Threads of several processes on one core wait for each other in turns of the system's time,
+    which can take a hundred times as long as the work. ``NUMBA_NUM_THREADS`` decides if it is set.
+    """
+    own = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else {*range(_n_cores())}
+    sharing = sum(bool(own & other) for other in local.allgather(own))
+    if "NUMBA_NUM_THREADS" not in os.environ:
+        import numba
+
+        numba.set_num_threads(max(1, min(numba.get_num_threads(), len(own) // sharing)))
+
+
+def _n_cores() -> int:
+    return os.cpu_count() or 1
+
+
+def _identity(descriptor: int) -> tuple[int, int]:
+    """Return what tells one file of this machine from another."""
+    status = os.fstat(descriptor)
+    return status.st_dev, status.st_ino
