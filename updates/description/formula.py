@@ -252,8 +252,9 @@ class Formulas:
                 return symbol("size")
             return self._index(op.idx_list, inputs[0], inputs[1:], depth)
         name = type(op).__name__
-        name = _NAMES.get(name, name.lower().removesuffix("op"))
-        return apply(name, *(self._term(v, depth) for v in inputs if hasattr(v.type, "dtype")))
+        name = getattr(op, "name_of_each", _NAMES.get(name, name.lower().removesuffix("op")))
+        sources = sources_of(variable)
+        return apply(name, *(self._term(v, depth) for v in sources if hasattr(v.type, "dtype")))
 
     def _elementwise(self, variable: Any, depth: int) -> Term:
         node = variable.owner
@@ -400,6 +401,18 @@ def _innermost(variable: Any) -> Any:
     while (inner := _inside(variable)) is not None:
         variable = inner
     return variable
+
+
+def sources_of(variable: Any) -> list[Any]:
+    """Return what a result is computed from.
+
+    An operation that does the same to each of several tensors has a ``name_of_each``: its results
+    read as if they came from their own tensors alone.
+    """
+    node = variable.owner
+    if hasattr(node.op, "name_of_each"):
+        return [node.inputs[node.outputs.index(variable)]]
+    return node.inputs
 
 
 def is_old_value(variable: Any, value: Any) -> bool:

@@ -13,7 +13,7 @@ from pytensor.compile.sharedvalue import SharedVariable
 from pytensor.graph.basic import Constant, Variable
 from pytensor.graph.traversal import ancestors
 
-from updates.description.formula import joins_finite
+from updates.description.formula import joins_finite, sources_of
 from updates.description.gradients import gradients_in
 
 
@@ -45,14 +45,14 @@ def reads_of(items: Mapping[Any, Variable]) -> dict[Any, Reads]:
             leaves += [variable] * (bit > 0)
             anyhow[variable], read[variable] = bit, (bit, 0, 0)
             continue
-        anyhow[variable] = _joined(anyhow[source] for source in node.inputs)
+        anyhow[variable] = _joined(anyhow[source] for source in sources_of(variable))
         if variable in gradients:
             read[variable] = (0, anyhow[variable], 0)
         elif joins_finite(variable, conditions):
             conditions.add(variable)
             read[variable] = (0, 0, anyhow[variable])
         else:
-            kinds = zip(*(read[source] for source in node.inputs), strict=True)
+            kinds = zip(*(read[source] for source in sources_of(variable)), strict=True)
             directly, by_gradient, by_finite = map(_joined, kinds)
             read[variable] = (directly, by_gradient, by_finite)
 

@@ -30,10 +30,6 @@ except (ImportError, RuntimeError) as error:  # the latter without an MPI librar
 from updates.distributed.processes import MismatchError, is_root
 from updates.distributed.reduction import allreduce_mean, allreduce_sum
 from updates.distributed.sharing import broadcast, load, save, shard
-from updates.multi_tensor import numba_is_ready
-
-if numba_is_ready():
-    from updates.distributed import numba_reduction as numba_reduction  # registers itself
 
 __all__ = [
     "MismatchError",

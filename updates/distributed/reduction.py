@@ -3,11 +3,13 @@
 - ``allreduce_mean``, ``allreduce_sum``: gradients -> gradients
 - ``AllReduce``: the operation: all gradients of a dtype are packed into one buffer and reduced
 - ``Fused``: the tensors of one dtype, their buffer, and the reduction itself
-- ``order_reductions``: the rewrite that puts the reductions of a function into one order
+- ``OrderReductions``: the rewrite that puts the reductions of a function into one order
+- ``LoadConversion``: the rewrite that loads what numba or JAX need to run one
 """
 
 import itertools
 from collections.abc import Callable, Iterable, Sequence
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -24,6 +26,7 @@ from pytensor.tensor.variable import TensorVariable
 from updates.distributed.machines import allreduce, machine_of
 from updates.distributed.processes import agree, communicator, key_of
 from updates.gradients.constraints import checked_tensors
+from updates.multi_tensor import numba_is_ready
 
 
 def allreduce_mean(grads: Variable | Iterable[Variable], comm: Any = None) -> list[TensorVariable]:
@@ -68,11 +71,14 @@ def allreduce_mean(grads: Variable | Iterable[Variable], comm: Any = None) -> li
 
     Notes
     -----
-    The gradients of a dtype travel in one buffer, in parts of 16 MB, and all reductions of a
-    function happen in the same order in every process. The results are views of that buffer,
-    which is kept for the next call. The operation has no gradient itself: reduce gradients, not
-    the loss that you take gradients of. Rules that need the loss itself, `sam` or `sophia`,
-    cannot be run this way. It works on PyTensor's numba, C and Python backends, not on JAX.
+    The gradients of a dtype are packed into one buffer, which is kept for the next call: in memory
+    that the processes of a machine share (Linux), and from machine to machine by MPI in pieces of
+    at most 16 MB. All reductions of a function happen in the same order in every process.
+
+    The operation has no gradient itself: reduce gradients, not the loss that you take gradients
+    of. Rules that need the loss, `sam` or `sophia`, cannot be run this way.
+
+    It works on all backends of PyTensor; JAX calls back to Python for it.
 
     References
     ----------
@@ -185,7 +191,7 @@ class AllReduce(Op):
         self, owner: str, comm: Any, types: Sequence[TensorType], labels: Sequence[str]
     ) -> None:
         self.number = next(self._numbers)
-        self.owner = owner
+        self.name_of_each = owner  # for `describe`
         self.n_tensors = len(types)
         places: dict[str, list[int]] = {}
         for place, tensor_type in enumerate(types):
@@ -201,7 +207,7 @@ class AllReduce(Op):
 
     def __str__(self) -> str:
         """Name the function and the number of tensors."""
-        return f"{self.owner}{{{self.n_tensors}}}"
+        return f"{self.name_of_each}{{{self.n_tensors}}}"
 
     def make_node(self, *inputs: Any) -> Apply:
         """Make the node: each tensor is reduced to one of its own type."""
@@ -217,17 +223,25 @@ class AllReduce(Op):
 
     def pullback(self, inputs: Any, outputs: Any, cotangents: Any) -> Any:
         """Refuse: the gradient of what is already a mean of all processes is seldom meant."""
+        name = self.name_of_each
         raise NotImplementedError(
-            f"{self.owner} has no gradient. Differentiate the loss of the process's own batch and "
-            f"reduce the gradients: {self.owner}(get_or_compute_grads(loss, params))"
+            f"{name} has no gradient. Differentiate the loss of the process's own batch and reduce "
+            f"the gradients: {name}(get_or_compute_grads(loss, params))"
         )
 
     def perform(self, node: Apply, inputs: Any, output_storage: Any) -> None:
+        """Reduce the tensors."""
+        results = self.reduce(inputs[: self.n_tensors])
+        for storage, result in zip(output_storage, results, strict=True):
+            storage[0] = result
+
+    def reduce(self, tensors: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Reduce the tensors of each dtype."""
+        results: dict[int, np.ndarray] = {}
         for fused in self.fused:
-            results = fused.reduce([inputs[place] for place in fused.places])
-            for place, result in zip(fused.places, results, strict=True):
-                output_storage[place][0] = result
+            reduced = fused.reduce([tensors[place] for place in fused.places])
+            results |= zip(fused.places, reduced, strict=True)
+        return [results[place] for place in range(self.n_tensors)]
 
 
 class Fused:
@@ -388,5 +402,20 @@ class OrderReductions(GraphRewriter):
                 fgraph.replace_all_validate(pairs, reason="order_reductions")
 
 
+class LoadConversion(GraphRewriter):
+    """Load the module that tells a backend how to run a reduction, where one is compiled."""
+
+    def __init__(self, backend: str) -> None:
+        self.backend = backend
+
+    def apply(self, fgraph: FunctionGraph) -> None:
+        """Import it; without it numba would leave the operation to Python."""
+        is_needed = any(isinstance(node.op, AllReduce) for node in fgraph.apply_nodes)
+        if is_needed and (self.backend != "numba" or numba_is_ready()):
+            import_module(f"updates.distributed.{self.backend}_reduction")
+
+
 # After elementwise fusion (49), before the in-place rewrites (49.5 on).
 optdb.register("order_reductions", OrderReductions(), "fast_run", "fast_compile", position=49.4)
+for backend in ("numba", "jax"):
+    optdb.register(f"{backend}_reduction", LoadConversion(backend), backend, position=49.4)

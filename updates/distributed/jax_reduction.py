@@ -1,0 +1,27 @@
+"""How a reduction over processes becomes part of a JAX function: as a call back to Python."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+from jax.experimental import io_callback
+from pytensor.link.jax.dispatch import jax_funcify
+
+from updates.distributed.reduction import AllReduce
+
+
+@jax_funcify.register(AllReduce)
+def jax_funcify_AllReduce(op: AllReduce, **kwargs: Any) -> Callable[..., Any]:  # noqa: N802
+    """Return the function; JAX keeps all such calls in the order of the program."""
+
+    def on_host(*tensors: Any) -> list[np.ndarray]:
+        return op.reduce([np.asarray(tensor) for tensor in tensors])
+
+    def reduce(*inputs: Any) -> Any:
+        tensors = inputs[: op.n_tensors]
+        types = [jax.ShapeDtypeStruct(tensor.shape, tensor.dtype) for tensor in tensors]
+        results = io_callback(on_host, types, *tensors, ordered=True)
+        return results if len(results) > 1 else results[0]
+
+    return reduce
