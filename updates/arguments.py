@@ -16,6 +16,7 @@ import pytensor.tensor as pt
 from pytensor.compile.sharedvalue import SharedVariable
 from pytensor.gradient import NullTypeGradError, grad
 from pytensor.graph.basic import Variable
+from pytensor.graph.traversal import apply_ancestors
 from pytensor.tensor.sharedvar import TensorSharedVariable
 from pytensor.tensor.type import TensorType
 from pytensor.tensor.variable import TensorVariable
@@ -94,6 +95,7 @@ def checked_grads(
         )
     if len(grads) != len(params):
         raise ValueError(f"{owner}: got {len(grads)} gradients for {len(params)} parameters")
+    _check_rows(owner, grads, params)
     return params, fit(owner, "gradient", grads, params)
 
 
@@ -190,10 +192,19 @@ def _differentiate(
     loss.tag.updates_loss = True
     for gradient, tagged in _with_params(grads, params).items():
         gradient.tag.updates_gradient_of = GradientOf(tagged, gradient)
-    for param, gradient in zip(params, grads, strict=True):
-        if table_of(param) is not None:
-            gradient.tag.updates_of_rows = True
     return grads
+
+
+def _check_rows(owner: str, grads: list[Any], params: list[Any]) -> None:
+    """Refuse gradients that were reduced over processes for rows, which each has of its own."""
+    rows = [index for index, param in enumerate(params) if table_of(param) is not None]
+    nodes = apply_ancestors([g for g in grads if isinstance(g, Variable)]) if rows else ()
+    if any(getattr(node.op, "of_all_processes", False) for node in nodes):
+        raise TypeError(
+            f"{owner}: params[{rows[0]}] is rows of {label(params[rows[0]], rows[0])}, which are "
+            "others in each process, so that gradients of all processes do not fit them; give the "
+            "whole table, here and to get_or_compute_grads"
+        )
 
 
 def _tag_given(grads: list[Any], params: list[Any]) -> None:

@@ -7,17 +7,17 @@
 
 An exception that nothing catches ends the whole job (``MPI.Abort``), as the other processes would
 wait for this one forever. A process that comes to the end of its program while others still
-reduce is found out by `agree`: it takes part in that once more, to say so.
+reduce is found out by `agree`: it takes part in that once more, to say so. (Among all processes
+of the job, that is, not in communicators of some of them.) So all of them have to import this.
 """
 
 import atexit
-import functools
+import os
 import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
 from hashlib import sha256
-from itertools import zip_longest
 from types import TracebackType
 from typing import Any
 
@@ -38,18 +38,17 @@ class MismatchError(RuntimeError):
 
 def communicator(owner: str, comm: Any) -> Any:
     """Return a communicator: the given one, or that of all processes of the job."""
-    _say_goodbye_at_exit()
     if comm is None:
         return MPI.COMM_WORLD
+    if isinstance(comm, MPI.Comm) and comm == MPI.COMM_NULL:
+        raise ValueError(
+            f"{owner}: comm is MPI.COMM_NULL, this process is in none; leave the call to those "
+            "that are"
+        )
     if not isinstance(comm, MPI.Intracomm):
         raise TypeError(
             f"{owner}: comm must be an intracommunicator of mpi4py, such as MPI.COMM_WORLD, got "
             f"{comm!r} of type {kind_of(comm)}"
-        )
-    if comm == MPI.COMM_NULL:
-        raise ValueError(
-            f"{owner}: comm is MPI.COMM_NULL, this process is in none; leave the call to those "
-            "that are"
         )
     return comm
 
@@ -101,16 +100,22 @@ def agree(comm: Any, key: int, describe: Callable[[], Sequence[str]]) -> None:
 
 
 def _report(texts: list[list[str]]) -> str:
-    """Say in which lines the texts of the processes differ, and which have which."""
-    rows = [line for line in zip_longest(*texts, fillvalue="nothing") if len(set(line)) > 1]
-    parts = ["updates.distributed: the processes are about to do different things"]
-    for row in rows[:_SHOWN]:
+    """Say in which lines the texts of the processes differ, and which have which.
+
+    A text of one line, such as that at the end of a program, is compared in that line only.
+    """
+    differences = []
+    for index in range(max(map(len, texts))):
         ranks: dict[str, list[int]] = {}
-        for rank, line in enumerate(row):
-            ranks.setdefault(line, []).append(rank)
-        parts += [f"  {_named(numbers)}: {line}" for line, numbers in ranks.items()]
-    if len(rows) > _SHOWN:
-        parts.append(f"  and {len(rows) - _SHOWN} more differences")
+        for rank, text in enumerate(texts):
+            if index == 0 or len(text) > 1:
+                ranks.setdefault(text[index] if index < len(text) else "none", []).append(rank)
+        if len(ranks) > 1:
+            differences.append([f"  {_named(own)}: {line}" for line, own in ranks.items()])
+    parts = ["updates.distributed: the processes of the job are about to do different things"]
+    parts += [line for lines in differences[:_SHOWN] for line in lines]
+    if len(differences) > _SHOWN:
+        parts.append(f"  and {len(differences) - _SHOWN} more differences")
     parts.append(
         "All of them must build the same model and take the same number of steps, on batches of "
         "their own."
@@ -120,12 +125,6 @@ def _report(texts: list[list[str]]) -> str:
 
 def _named(ranks: list[int]) -> str:
     return f"rank{'s' * (len(ranks) > 1)} {', '.join(map(str, ranks))}"
-
-
-@functools.cache
-def _say_goodbye_at_exit() -> None:
-    if MPI.COMM_WORLD.size > 1:
-        atexit.register(_say_goodbye)
 
 
 def _say_goodbye() -> None:
@@ -140,14 +139,27 @@ def _say_goodbye() -> None:
 
 def _abort(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     """Show an exception that nothing catches, and end the whole job."""
-    lines = "".join(traceback.format_exception(kind, error, trace)).splitlines()
-    rank = MPI.COMM_WORLD.rank
-    # As one text, or those of several processes would mix.
-    sys.stderr.write("".join(f"rank {rank}: {line}\n" for line in lines))
+    if _hook_before is sys.__excepthook__:
+        lines = "".join(traceback.format_exception(kind, error, trace)).splitlines()
+        rank = MPI.COMM_WORLD.rank
+        # As one text, or those of several processes would mix.
+        sys.stderr.write("".join(f"rank {rank}: {line}\n" for line in lines))
+    else:
+        _hook_before(kind, error, trace)
     sys.stderr.flush()
     time.sleep(GRACE_SECONDS)
     MPI.COMM_WORLD.Abort(1)
 
 
+def _leave_the_job() -> None:
+    """In a forked child: it is none of the processes of the job."""
+    atexit.unregister(_say_goodbye)
+    if sys.excepthook is _abort:
+        sys.excepthook = _hook_before
+
+
+_hook_before = sys.excepthook
 if MPI.COMM_WORLD.size > 1:
     sys.excepthook = _abort
+    atexit.register(_say_goodbye)
+    os.register_at_fork(after_in_child=_leave_the_job)

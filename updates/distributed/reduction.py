@@ -11,6 +11,7 @@ import itertools
 from collections.abc import Callable, Iterable, Sequence
 from importlib import import_module
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 import pytensor.tensor as pt
@@ -55,8 +56,7 @@ def allreduce_mean(grads: Variable | Iterable[Variable], comm: Any = None) -> li
     Raises
     ------
     TypeError
-        If a gradient is not a floating-point tensor, or belongs to rows of a table, which are
-        others in each process, or `comm` is no communicator.
+        If a gradient is not a floating-point tensor, or `comm` is no communicator.
     ValueError
         If there are no gradients.
     MismatchError
@@ -76,7 +76,11 @@ def allreduce_mean(grads: Variable | Iterable[Variable], comm: Any = None) -> li
     at most 16 MB. All reductions of a function happen in the same order in every process.
 
     The operation has no gradient itself: reduce gradients, not the loss that you take gradients
-    of. Rules that need the loss, `sam` or `sophia`, cannot be run this way.
+    of. Rules that need the loss, `sam` or `sophia`, cannot be run this way, and rules refuse
+    averaged gradients for the rows ``W[index]`` of a table, which are others in each process.
+
+    That one of the processes has ended is found among all of the job, but not in a `comm` of some
+    of them. All of them have to import `updates.distributed`.
 
     It works on all backends of PyTensor; JAX calls back to Python for it.
 
@@ -147,14 +151,12 @@ def _reduced(owner: str, grads: Any, comm: Any) -> list[TensorVariable]:
     comm = communicator(owner, comm)
     tensors = checked_tensors(owner, "grads", grads)
     labels = [_label(tensor, index) for index, tensor in enumerate(tensors)]
-    for tensor, label in zip(tensors, labels, strict=True):
-        if hasattr(tensor.tag, "updates_of_rows"):
-            raise TypeError(
-                f"{owner}: the gradient of {label} is that of rows W[index], and each process has "
-                "rows of its own; take the gradient with respect to the whole table W"
-            )
     # MPI knows no float16.
     wide = [pt.cast(t, "float32") if t.type.dtype == "float16" else t for t in tensors]
+    labels = [
+        f"{label} (float16)" if tensor.type.dtype == "float16" else label
+        for label, tensor in zip(labels, tensors, strict=True)
+    ]
     types = [tensor.type for tensor in wide]
     results: Any = AllReduce(owner, comm, types, labels)(*wide, return_list=True)
     return [
@@ -170,7 +172,9 @@ def _label(tensor: TensorVariable, index: int) -> str:
 
 
 class AllReduce(Op):
-    """Sum or average tensors over processes; ``number`` tells one such operation from another.
+    """Sum or average tensors over processes.
+
+    ``number`` tells one such operation from another, ``made`` says which was made first.
 
     Parameters
     ----------
@@ -185,25 +189,28 @@ class AllReduce(Op):
     """
 
     __props__ = ("number",)
+    of_all_processes = True  # so that rules refuse it for rows
     _numbers = itertools.count()
 
     def __init__(
         self, owner: str, comm: Any, types: Sequence[TensorType], labels: Sequence[str]
     ) -> None:
-        self.number = next(self._numbers)
+        self.number = self.made = next(self._numbers)
         self.name_of_each = owner  # for `describe`
         self.n_tensors = len(types)
         places: dict[str, list[int]] = {}
         for place, tensor_type in enumerate(types):
             places.setdefault(tensor_type.dtype, []).append(place)
-        self.fused = [
-            Fused(owner, comm, dtype, own, [types[k].ndim for k in own], [labels[k] for k in own])
-            for dtype, own in places.items()
-        ]
+        self.fused = [Fused(owner, comm, own, types, labels) for own in places.values()]
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Come back in a pickled function, among the operations of another process."""
+        """Come back in a pickled function, as an operation of its own.
+
+        `made` stays as it was, so that copies have the order of the originals.
+        """
         self.__dict__.update(state, number=next(self._numbers))
+        if numba_is_ready():  # no rewrite runs again
+            import_module("updates.distributed.numba_reduction")
 
     def __str__(self) -> str:
         """Name the function and the number of tensors."""
@@ -213,8 +220,9 @@ class AllReduce(Op):
         """Make the node: each tensor is reduced to one of its own type."""
         return Apply(self, list(inputs), [v.type() for v in inputs[: self.n_tensors]])
 
-    def infer_shape(self, fgraph: Any, node: Apply, input_shapes: Any) -> Any:
+    def infer_shape(self, *arguments: Any) -> Any:
         """Return the shapes of the inputs, which the processes agree on."""
+        input_shapes = arguments[-1]  # PyTensor 3.0 gives the function graph as well
         return input_shapes[: self.n_tensors]
 
     def do_constant_folding(self, fgraph: FunctionGraph, node: Apply) -> bool:
@@ -249,21 +257,15 @@ class Fused:
 
     Parameters
     ----------
-    owner : str
-        The public function.
-    comm : mpi4py.MPI.Intracomm
-        The processes.
-    dtype : str
-        That of the tensors.
-    places, ndims : lists of int
-        Which inputs of the operation they are, and how many axes they have.
-    labels : list of str
-        How messages name them.
+    owner, comm, types, labels
+        As in `AllReduce`, those of all tensors.
+    places : list of int
+        Which of the tensors these are.
 
     Attributes
     ----------
     number : int
-        The place in `FUSED`, by which compiled code finds it.
+        The key in `FUSED`, by which compiled code finds it.
     scale : numpy scalar
         What the tensors are multiplied by before they are summed.
     """
@@ -272,23 +274,23 @@ class Fused:
         self,
         owner: str,
         comm: Any,
-        dtype: str,
         places: list[int],
-        ndims: list[int],
-        labels: list[str],
+        types: Sequence[TensorType],
+        labels: Sequence[str],
     ) -> None:
-        self.owner = owner
         self.comm = comm
-        self.dtype = np.dtype(dtype)
         self.places = places
-        self.ndims = ndims
-        self.labels = labels
+        self.dtype = np.dtype(types[places[0]].dtype)
+        self.ndims = [types[place].ndim for place in places]
         self.scale = self.dtype.type(1 / comm.size if owner == "allreduce_mean" else 1)
+        # Of all tensors, so that processes that differ in those of another dtype say so at once.
+        self.title = f"{owner} of {len(types)} tensor{'s' * (len(types) > 1)}"
+        self.tensors = [f"{label}: {t.dtype}" for label, t in zip(labels, types, strict=True)]
         self._start()
 
     def _start(self) -> None:
-        self.number = len(FUSED)
-        FUSED.append(self)
+        self.number = next(_NUMBERS)
+        FUSED[self.number] = self
         self._free: list[np.ndarray] = []
         self._shapes: object = None
         self._key = 0
@@ -314,9 +316,10 @@ class Fused:
         agree(self.comm, self._key, lambda: self._lines(listed()))
 
     def _lines(self, shapes: Iterable[Any]) -> list[str]:
-        pairs = zip(self.labels, shapes, strict=True)
-        tensors = [f"{label}: {self.dtype}, shape {tuple(shape)}" for label, shape in pairs]
-        return [f"{self.owner} of {len(tensors)} {self.dtype} tensors", *tensors]
+        tensors = list(self.tensors)
+        for place, shape in zip(self.places, shapes, strict=True):
+            tensors[place] += f", shape {tuple(shape)}"
+        return [self.title, *tensors]
 
     def lease(self, size: int) -> np.ndarray:
         """Return a buffer that is used again once nothing refers to it or to a part of it.
@@ -367,10 +370,12 @@ class _Lease:
         self.__array_interface__ = memory.__array_interface__
 
     def __del__(self) -> None:
-        self.free.append(self.memory)
+        self.free[:] = [self.memory]  # the latest alone, or memory once needed would never go
 
 
-FUSED: list[Fused] = []
+# Those of existing graphs and functions.
+FUSED: WeakValueDictionary[int, Fused] = WeakValueDictionary()
+_NUMBERS = itertools.count()
 
 
 class OrderReductions(GraphRewriter):
@@ -393,7 +398,7 @@ class OrderReductions(GraphRewriter):
             before = max((depth[parent] for parent in parents), default=0)
             depth[node] = before + isinstance(node.op, AllReduce)
         nodes: Any = [node for node in depth if isinstance(node.op, AllReduce)]
-        nodes.sort(key=lambda node: (depth[node], node.op.number))
+        nodes.sort(key=lambda node: (depth[node], node.op.made, node.op.number))
         for position in range(1, len(nodes)):
             node, token = nodes[position], nodes[position - 1].outputs[0]
             if token not in node.inputs:

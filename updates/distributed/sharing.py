@@ -104,7 +104,7 @@ def _broadcast(owner: str, variables: Sequence[Any], root: int, comm: Any) -> No
         if generator:  # a text, whose length is not known to the others
             new = comm.bcast(array, root)
         else:
-            new = np.array(array)
+            new = np.array(array, order="C")  # or reshape would copy
             octets = new.reshape(-1).view(np.uint8)
             for start in range(0, octets.size, BUCKET):
                 comm.Bcast(octets[start : start + BUCKET], root)
@@ -142,7 +142,8 @@ def shard(
     TypeError
         If `arrays` is no list of arrays, or another argument is of the wrong type.
     ValueError
-        If the arrays have no rows or not as many, or the rows cannot be dealt out equally.
+        If there are no arrays, or they have not as many rows or too few, or the rows cannot be
+        dealt out equally.
     MismatchError
         In all processes, if they call with arrays of other shapes or dtypes, or other settings.
 
@@ -157,11 +158,13 @@ def shard(
     comm = communicator(owner, comm)
     check(owner, "seed", seed)
     check(owner, "drop_last", drop_last)
-    if not isinstance(arrays, list | tuple) or not arrays:
+    if not isinstance(arrays, list | tuple):
         raise TypeError(
             f"{owner}: arrays must be a list of arrays such as [x, y], got an object of type "
             f"{kind_of(arrays)}"
         )
+    if not arrays:
+        raise ValueError(f"{owner}: arrays is empty, give at least one")
     data = [np.asarray(array) for array in arrays]
     for index, array in enumerate(data):
         if array.ndim == 0 or array.dtype == object:
@@ -172,7 +175,7 @@ def shard(
             raise ValueError(
                 f"{owner}: arrays[{index}] has {len(array)} rows, arrays[0] has {len(data[0])}"
             )
-    lines = [f"{owner} with seed {seed}, drop_last {drop_last}"]
+    lines = [f"{owner} of {len(data)} arrays with seed {seed}, drop_last {drop_last}"]
     lines += [f"arrays[{k}]: {array.dtype}, shape {array.shape}" for k, array in enumerate(data)]
     agree(comm, key_of(lines), lambda: lines)
     n_rows = len(data[0])
@@ -269,7 +272,8 @@ def load(
     owner = "load"
     comm = communicator(owner, comm)
     variables = list(checked_updates(owner, updates))
-    lines = [owner, *keyed(owner, updates)]
+    keys = list(keyed(owner, updates))
+    lines = [f"{owner} of {len(keys)} variables", *keys]
     agree(comm, key_of(lines), lambda: lines)
     extra = _in_root(comm, lambda: checkpoint.load(path, updates, strict))
     _broadcast(owner, variables, 0, comm)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numba import types
 from numba.extending import box, intrinsic, models, register_model
+from pytensor.graph import fg
 from pytensor.graph.basic import Apply, Constant, Variable
 from pytensor.graph.fg import FunctionGraph
 from pytensor.graph.op import Op
@@ -37,7 +38,8 @@ LINEAR_ALGEBRA = tuple(
 )
 
 
-@register_funcify_and_cache_key(FunctionGraph)
+# The graph inside a loop is of a class of its own in newer versions of PyTensor.
+@register_funcify_and_cache_key(getattr(fg, "AbstractFunctionGraph", FunctionGraph))
 def funcify(
     fgraph: FunctionGraph,
     node: Apply | None = None,
