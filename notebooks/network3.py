@@ -10,18 +10,21 @@ written anew for PyTensor: the book's scripts run as printed after ``import netw
 - ``RULES``: the rules of ``updates`` by name, each with a learning rate that suits ``cnn``
 - ``cnn``: the book's network of two convolutional layers; ``load_cnn_data``, what it trains on;
   ``one_blas_thread``, how
+- ``averaged``, ``own_share``: rule and training data where several processes train one network
 
 ``python notebooks/network3.py --help`` trains ``cnn`` with one rule. As in the book, importing
 this program sets ``floatX`` to float32, and ``np.random.seed`` makes a run repeatable.
 """
 
 import argparse
+import contextlib
 import functools
 import importlib
 import math
+import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from operator import attrgetter
@@ -53,12 +56,14 @@ __all__ = [
     "Network",
     "ReLU",
     "SoftmaxLayer",
+    "averaged",
     "cnn",
     "dropout_layer",
     "linear",
     "load_cnn_data",
     "load_data_shared",
     "one_blas_thread",
+    "own_share",
     "sigmoid",
     "size",
     "tanh",
@@ -637,9 +642,76 @@ def one_blas_thread() -> AbstractContextManager[Any]:
     return threadpool_limits(limits=1, user_api="blas")
 
 
+def averaged(rule: Callable[..., Any]) -> Callable[..., Any]:
+    """Let the processes of an MPI job take their steps together.
+
+    The rule gets the means over all processes of the gradients, so that ``k`` processes with
+    mini-batches of ``B`` train as one does with mini-batches of ``k * B``, also with ``lmbda``.
+    The costs in a ``History`` stay those of the process's own mini-batches.
+    Dropout drops the same in all of them where they seed ``np.random`` alike.
+
+    Raises
+    ------
+    ValueError
+        By what is returned, if the rule cannot do with gradients.
+    """
+    from updates.distributed import allreduce_mean
+
+    def rule_of_all(cost: Variable, params: list[Any], eta: Any) -> Any:
+        grads = allreduce_mean(updates.get_or_compute_grads(cost, params))
+        try:
+            return rule(grads, params, eta)
+        except TypeError as error:
+            reason = str(error).partition("; got")[0]  # without the list of all gradients
+            raise ValueError(f"what processes average are gradients; {reason}") from error
+
+    return rule_of_all
+
+
+def own_share(data: SharedData, seed: int = 0) -> SharedData:
+    """Return this process's examples: as many for each process, drawn by the seed."""
+    from updates.distributed import shard
+
+    x, y = data
+    own_x, own_y = shard([x.get_value(borrow=True), y.eval()], seed, drop_last=True)
+    return pytensor.shared(own_x, borrow=True), pytensor.shared(own_y, borrow=True)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train ``cnn`` with one rule, as the command line says."""
+    distribution = argparse.ArgumentParser(add_help=False)
+    distribution.add_argument(
+        "--distributed",
+        action="store_true",
+        help="train with all processes of an MPI job, each on its share of the training data and "
+        "with mini-batches of its own: mpirun -n 4 python network3.py --distributed",
+    )
+    parser = _parser(distribution)
+    voice: AbstractContextManager[Any] = contextlib.nullcontext()
+    # known before the rest is looked at, whose errors are to be printed once
+    if distribution.parse_known_args(arguments)[0].distributed:
+        try:
+            from updates.distributed import is_root
+        except ImportError as error:
+            parser.error(str(error))
+        if not is_root():
+            voice = _silence()
+    with voice:
+        _train(parser, parser.parse_args(arguments))
 
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """Write nothing within a ``with`` block; exceptions that leave it will be shown."""
+    with (
+        open(os.devnull, "w") as nowhere,
+        contextlib.redirect_stdout(nowhere),
+        contextlib.redirect_stderr(nowhere),
+    ):
+        yield
+
+
+def _parser(*parents: argparse.ArgumentParser) -> argparse.ArgumentParser:
     def number(
         kind: type, lowest: float, allowed: str, is_open: bool = False
     ) -> Callable[[str], Any]:
@@ -655,6 +727,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return parse
 
     parser = argparse.ArgumentParser(
+        parents=parents,
         description="Train a convolutional network on handwritten digits with an update rule.",
         epilog="Results go to standard output, progress and timings to standard error.",
     )
@@ -707,7 +780,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         metavar="S",
         help="of the initial weights; default: %(default)s",
     )
-    options = parser.parse_args(arguments)
+    return parser
+
+
+def _train(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
     try:
         from tqdm import tqdm
     except ImportError:
@@ -721,6 +797,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     np.random.seed(options.seed)
     net = cnn(options.mini_batch_size)
     try:
+        if options.distributed:
+            from updates.distributed import broadcast
+
+            rule = averaged(rule)
+            training_data = own_share(training_data, options.seed)
+            broadcast(net.params)
         with one_blas_thread():
             history = net.SGD(
                 training_data,

@@ -437,16 +437,33 @@ def dtypes():
     return found
 
 
+class Machines(MPI.Intracomm):
+    """A communicator that takes its processes for those of machines of two, or three."""
+
+    n_processes = 2
+
+    def Split_type(self, split_type, key=0):  # noqa: N802
+        """Return those of one machine."""
+        return self.Split(self.rank // self.n_processes, key)
+
+
+class UnequalMachines(Machines):
+    n_processes = 3
+
+
 @case()
 def sizes():
     """Reduce few and many numbers in turn, through memory that all see and by messages."""
     found = {}
-    for name, refuses in {
-        "as it comes": None,
-        "no memory in the root": ("memfd_create", 0),
-        "no memory in the last": ("open", LAST),
+    for name, (kind, refuses) in {
+        "as it comes": (MPI.Intracomm, None),
+        "no memory in the root": (MPI.Intracomm, ("memfd_create", 0)),
+        "no memory in the last": (MPI.Intracomm, ("open", LAST)),
+        "two machines": (Machines, None),
+        "two machines, no memory in one": (Machines, ("memfd_create", 0)),
+        "unequal machines": (UnequalMachines, None),
     }.items():
-        comm = WORLD.Dup()
+        comm = kind(WORLD.Dup())
         with contextlib.ExitStack() as stack:
             if refuses and refuses[1] == RANK:
                 stack.enter_context(mock.patch.object(os, refuses[0], side_effect=OSError))
@@ -946,6 +963,32 @@ def exception_before_training():
         fail_now()
         failing()
     train_until(lambda k: None)
+
+
+@ending
+def exit_before_training():
+    """One process leaves before the first reduction."""
+    if RANK == LAST:
+        fail_now()
+        sys.exit("cannot read its data")
+    train_until(lambda k: None)
+
+
+@ending
+def only_the_root_asks():
+    """One process alone calls anything of updates.distributed."""
+    if RANK == 0:
+        distributed.is_root()
+
+
+@ending
+def one_process_idle():
+    """All but the last work together."""
+    part = WORLD.Split(RANK == LAST)
+    x = pt.vector("x")
+    mean = pytensor.function([x], allreduce_mean(x, part)[0])
+    if RANK != LAST:
+        np.testing.assert_array_equal(mean([RANK]), [(LAST - 1) / 2])
 
 
 @ending

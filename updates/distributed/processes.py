@@ -12,10 +12,11 @@ of the job, that is, not in communicators of some of them.) So all of them have 
 """
 
 import atexit
+import contextlib
+import io
 import os
 import sys
 import time
-import traceback
 from collections.abc import Callable, Sequence
 from hashlib import sha256
 from types import TracebackType
@@ -139,13 +140,11 @@ def _say_goodbye() -> None:
 
 def _abort(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     """Show an exception that nothing catches, and end the whole job."""
-    if _hook_before is sys.__excepthook__:
-        lines = "".join(traceback.format_exception(kind, error, trace)).splitlines()
-        rank = MPI.COMM_WORLD.rank
-        # As one text, or those of several processes would mix.
-        sys.stderr.write("".join(f"rank {rank}: {line}\n" for line in lines))
-    else:
+    with contextlib.redirect_stderr(io.StringIO()) as text:
         _hook_before(kind, error, trace)
+    rank = MPI.COMM_WORLD.rank
+    # As one text, or those of several processes would mix.
+    sys.stderr.write("".join(f"rank {rank}: {line}\n" for line in text.getvalue().splitlines()))
     sys.stderr.flush()
     time.sleep(GRACE_SECONDS)
     MPI.COMM_WORLD.Abort(1)
