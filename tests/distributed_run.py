@@ -10,6 +10,7 @@ which the job ends before its time, which is written to ``FOLDER/failed`` when i
 
 import contextlib
 import doctest
+import gc
 import hashlib
 import importlib
 import json
@@ -34,7 +35,7 @@ import updates
 from updates import distributed
 from updates.distributed import allreduce_mean, allreduce_sum, broadcast, shard
 from updates.distributed.processes import agree, key_of
-from updates.distributed.reduction import AllReduce
+from updates.distributed.reduction import FUSED, AllReduce
 
 WORLD = MPI.COMM_WORLD
 RANK, SIZE = WORLD.rank, WORLD.size
@@ -598,7 +599,45 @@ def pickled():
     x, y = batches(1)
     expected = step(x[0, RANK], y[0, RANK])
     again = pickle.loads(pickle.dumps(step))(x[0, RANK], y[0, RANK])
-    return [np.array_equal(a, b) for a, b in zip(expected, again, strict=True)]
+    found = {"equal": [np.array_equal(a, b) for a, b in zip(expected, again, strict=True)]}
+
+    a, b = pt.vectors("a", "b")
+    first, second = *allreduce_sum(a), *allreduce_sum(b)
+    if RANK == LAST:  # whose copies are made in another order
+        second, first, a, b = pickle.loads(pickle.dumps([second, first, a, b]))
+    step = pytensor.function([a, b], [first, second])
+    found["in order"] = [np.asarray(result).tolist() for result in step([1.0], [10.0])]
+    return found
+
+
+@case()
+def forgotten():
+    """Make functions, use them, and let them go."""
+    gc.collect()
+    before = len(FUSED)
+    for _ in range(3):
+        x = pt.vector("x")
+        step = pytensor.function([x], allreduce_sum(x))
+        kept = [step(np.ones(5000))[0] for _ in range(4)]
+        [fused] = (v for number, v in FUSED.items() if number >= before and v.dtype == "float64")
+        kept.clear()
+        buffers = len(fused._free)
+        del x, step, fused
+        gc.collect()
+    return {"left": len(FUSED) - before, "buffers": buffers}
+
+
+@case(slow=())
+def described():
+    """Look at a rule on means."""
+    inputs, loss, params = network()
+    rule = updates.rmsprop(mean_gradients(loss, params), params, 0.1)
+    lines = str(updates.describe(rule, loss)).splitlines()
+    read = updates.description.reads.reads_of(rule)
+    return {
+        "formulas": [line.strip() for line in lines if "' = " in line],
+        "gradients of others": [len(read[param].by_gradient) for param in params],
+    }
 
 
 # --- What is refused -------------------------------------------------------------------------

@@ -303,8 +303,24 @@ def test_the_shape_of_a_result_needs_no_reduction(mode, ranks, job):
 
 
 @on_two
-def test_a_function_out_of_a_pickle_reduces(ranks, job):
-    assert same(job(ranks, "pickled")) == [True] * 4
+def test_a_function_out_of_a_pickle_reduces_in_the_order_of_the_original(ranks, job):
+    found = same(job(ranks, "pickled"))
+    assert found["equal"] == [True] * 4
+    assert found["in order"] == [[ranks], [10 * ranks]]
+
+
+@on_two
+def test_functions_that_are_gone_leave_no_buffers(ranks, job):
+    assert same(job(ranks, "forgotten")) == {"left": 0, "buffers": 1}
+
+
+def test_describe_shows_the_mean_of_a_gradient(job):
+    found = same(job(2, "described"))
+    mean = "p' = p - 0.1*allreduce_mean(g)/sqrt(mean_square' + 1e-6)"
+    assert found["formulas"] == [
+        mean,
+        "mean_square' = 0.9*mean_square + 0.1*allreduce_mean(g)^2",
+    ]
 
 
 # --- What is refused -------------------------------------------------------------------------
