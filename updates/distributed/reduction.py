@@ -82,7 +82,8 @@ def allreduce_mean(grads: Variable | Iterable[Variable], comm: Any = None) -> li
     That one of the processes has ended is found among all of the job, but not in a `comm` of some
     of them. All of them have to import `updates.distributed`.
 
-    It works on all backends of PyTensor; JAX calls back to Python for it.
+    It works on all backends of PyTensor. JAX calls back to Python for it, and puts a
+    `MismatchError` into an error of its own.
 
     References
     ----------
