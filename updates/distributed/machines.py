@@ -144,16 +144,13 @@ def share_cores(local: Any) -> None:
     Threads of several processes on one core wait for each other in turns of the system's time,
     which can take a hundred times as long as the work. ``NUMBA_NUM_THREADS`` decides if it is set.
     """
-    own = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else {*range(_n_cores())}
+    has_affinity = hasattr(os, "sched_getaffinity")
+    own = os.sched_getaffinity(0) if has_affinity else {*range(os.cpu_count() or 1)}
     sharing = sum(bool(own & other) for other in local.allgather(own))
     if "NUMBA_NUM_THREADS" not in os.environ:
         import numba
 
         numba.set_num_threads(max(1, min(numba.get_num_threads(), len(own) // sharing)))
-
-
-def _n_cores() -> int:
-    return os.cpu_count() or 1
 
 
 def _identity(descriptor: int) -> tuple[int, int]:

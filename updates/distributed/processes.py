@@ -3,6 +3,7 @@
 - ``communicator``: the communicator that was given, checked, or that of all processes
 - ``is_root``: whether this process is the first
 - ``agree``: find out, before processes exchange anything, whether they are about to do the same
+- ``agree_on``: the same for a text that is used once
 - ``MismatchError``: what all of them raise if not
 
 An exception that nothing catches ends the whole job (``MPI.Abort``), as the other processes would
@@ -98,6 +99,11 @@ def agree(comm: Any, key: int, describe: Callable[[], Sequence[str]]) -> None:
     comm.Allreduce(MPI.IN_PLACE, bounds, MPI.MAX)
     if bounds[0] != -bounds[1]:
         raise MismatchError(_report(comm.allgather(list(describe()))))
+
+
+def agree_on(comm: Any, lines: Sequence[str]) -> None:
+    """Do the same for a text that is used once."""
+    agree(comm, key_of(lines), lambda: lines)
 
 
 def _report(texts: list[list[str]]) -> str:

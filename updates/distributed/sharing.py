@@ -17,7 +17,7 @@ from updates import checkpoint
 from updates.arguments import kind_of
 from updates.call import UpdatesLike, checked_updates
 from updates.distributed.machines import BUCKET
-from updates.distributed.processes import agree, communicator, is_root, key_of
+from updates.distributed.processes import agree_on, communicator, is_root
 from updates.hyperparameters import check
 from updates.state_dict import assign, checked_value, keyed, to_array
 
@@ -98,7 +98,7 @@ def _broadcast(owner: str, variables: Sequence[Any], root: int, comm: Any) -> No
     ):
         kind = "a random generator" if generator else f"{array.dtype}, shape {array.shape}"
         lines.append(f"{variable.name or f'params[{index}]'}: {kind}")
-    agree(comm, key_of(lines), lambda: lines)
+    agree_on(comm, lines)
     values = []
     for variable, array, generator in zip(variables, arrays, is_generator, strict=True):
         if generator:  # a text, whose length is not known to the others
@@ -177,7 +177,7 @@ def shard(
             )
     lines = [f"{owner} of {len(data)} arrays with seed {seed}, drop_last {drop_last}"]
     lines += [f"arrays[{k}]: {array.dtype}, shape {array.shape}" for k, array in enumerate(data)]
-    agree(comm, key_of(lines), lambda: lines)
+    agree_on(comm, lines)
     n_rows = len(data[0])
     size, rest = divmod(n_rows, comm.size)
     if size == 0:
@@ -227,8 +227,7 @@ def save(
     {'epoch': 3}
     """
     comm = communicator("save", comm)
-    lines = ["save"]
-    agree(comm, key_of(lines), lambda: lines)
+    agree_on(comm, ["save"])
     _in_root(comm, lambda: checkpoint.save(path, updates, extra))
 
 
@@ -274,7 +273,7 @@ def load(
     variables = list(checked_updates(owner, updates))
     keys = list(keyed(owner, updates))
     lines = [f"{owner} of {len(keys)} variables", *keys]
-    agree(comm, key_of(lines), lambda: lines)
+    agree_on(comm, lines)
     extra = _in_root(comm, lambda: checkpoint.load(path, updates, strict))
     _broadcast(owner, variables, 0, comm)
     return extra
