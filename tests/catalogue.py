@@ -18,7 +18,7 @@ import pytest
 from pytensor.tensor.sharedvar import TensorSharedVariable
 
 import updates
-from updates.hyperparameters import is_symbolic
+from updates.declaration import declaration_of
 
 
 class Row(NamedTuple):
@@ -33,10 +33,20 @@ class Row(NamedTuple):
         """Give the slots of one parameter."""
         return self.slots(param) if callable(self.slots) else self.slots
 
+    def kind(self, name: str) -> Any:
+        """Give what the rule declares of a hyperparameter."""
+        return declaration_of(self.rule.rule).kinds[name]
+
+    def is_symbolic(self, name: str) -> bool:
+        """Tell whether a hyperparameter enters the formula."""
+        return self.kind(name).enters_formula
+
     def bind(self, convert: Callable[[str, float], Any]) -> dict[str, Any]:
         """Convert each number that may be a symbol as well."""
         return {
-            name: convert(name, value) if isinstance(value, float) and is_symbolic(name) else value
+            name: convert(name, value)
+            if isinstance(value, float) and self.is_symbolic(name)
+            else value
             for name, value in self.rule.hyperparameters.items()
         }
 

@@ -371,7 +371,7 @@ def test_the_signature_leaves_out_the_step():
     ]
     assert inspect.signature(cosine_decay).return_annotation is Schedule
     assert cosine_decay.__doc__.startswith("Fall along half a cosine wave")
-    with pytest.raises(TypeError, match=r"^cosine_decay: missing .*'steps'; its signature is cos"):
+    with pytest.raises(TypeError, match=r"^cosine_decay: steps is required"):
         cosine_decay(0.1)
 
 
@@ -442,7 +442,11 @@ REFUSED = [
     (lambda: linear_schedule(1, 0, pt.dscalar()), TypeError, "steps must be an integer"),
     (lambda: linear_schedule(1, 0, pt.lvector()), ValueError, "steps must be a scalar"),
     (lambda: linear_schedule(1, 0, 5, -1), ValueError, "begin must be an integer >= 0, got -1"),
-    (lambda: linear_schedule(1, 0, 5, stop=1), TypeError, "unexpected .*'stop'; its signature"),
+    (
+        lambda: linear_schedule(1, 0, 5, stop=1),
+        TypeError,
+        "has no hyperparameter 'stop'; did you mean steps",
+    ),
     (lambda: step_decay(1, 10, 1.5), ValueError, r"factor must be in \[0, 1\], got 1.5"),
     (lambda: exponential_decay(1, 10, 0), ValueError, "decay_rate must be a finite number > 0"),
     (lambda: exponential_decay(1, 10, 1, staircase=1), TypeError, "staircase must be True or"),

@@ -1,271 +1,32 @@
 """Symbolic update rules for PyTensor: training is a dictionary.
 
-Rules (loss or gradients, parameters -> OrderedDict of shared variable -> next value):
-    sgd, momentum = momentum_updates, gradient_updates_momentum, nesterov_momentum,
-    noisy_sgd, optimistic_gradient_descent,
-    sign_sgd, signum, lion,
-    rprop,
-    adagrad, adagrad_window, adadelta,
-    rmsprop, deepmind_rmsprop, graves_rmsprop,
-    adam, adamax, amsgrad,
-    adamw, adamaxw, ademamix,
-    nadam, nadamw, adan, optimistic_adam,
-    adabelief, yogi, radam, adopt,
-    lars, lamb, fromage, novograd,
-    adafactor, sm3,
-    muon,
-    dog, dowg, prodigy, polyak_sgd,
-    asgd, schedule_free_sgd, schedule_free_adamw, madgrad,
-    sophia, esgd,
-    sam, nesterov_lookahead
+What there is, by kind; each package lists what it holds:
 
-Gradients (loss -> gradients, gradients -> gradients):
-    get_or_compute_grads, centralize_gradients, norm_constraint, scale_gradients,
-    total_norm_constraint, zero_nonfinite, adaptive_clip, clip_by_global_norm, clip_by_norm,
-    clip_by_value, normalize_gradients, add_gradient_noise, add_l1_penalty, add_weight_decay
-
-Update transforms (OrderedDict -> OrderedDict):
-    accumulate_gradients, apply_bounds, apply_ema, apply_if_finite, apply_lookahead,
-    apply_momentum, apply_nesterov_momentum, apply_norm_constraint, apply_weight_decay, freeze,
-    merge_updates, reduce_on_plateau
-
-Averages of parameters, and state:
-    averages, use_averages, is_state, state_dict, load_state_dict, reset, save, load
-
-Training loops, and many steps in one call:
-    minimize, iterate, History, many_steps
-
-Seeing what a dictionary of updates does:
-    describe, draw
-
-Schedules (symbolic step -> symbolic scalar):
-    constant_schedule, cosine_decay, cosine_restarts, exponential_decay, halflife_to_decay,
-    inverse_sqrt, inverse_time_decay, join_schedules, linear_schedule, one_cycle,
-    piecewise_constant, polynomial_decay, schedule_values, step_decay, warmup
+- ``updates.rules``: loss or gradients, parameters -> OrderedDict of shared variable -> next value
+- ``updates.gradients``: loss -> gradients, gradients -> gradients
+- ``updates.transforms``: OrderedDict -> OrderedDict; averages of parameters
+- ``updates.schedules``: symbolic step -> symbolic scalar
+- ``updates.training``, ``updates.many_steps``: training loops, and many steps in one call
+- ``updates.state_dict``, ``updates.checkpoint``: state as arrays and in files
+- ``updates.description``: what a dictionary of updates does, as a table and as a picture
+- ``updates.distributed``: several processes (imported separately)
 """
 
 from updates import jax_dtypes as jax_dtypes  # registers its rewrite
 from updates import multi_tensor as multi_tensor  # so does this
-from updates.call import Deferred
-from updates.checkpoint import load, save
-from updates.description import Description, describe, draw
-from updates.gradients import (
-    adaptive_clip,
-    add_gradient_noise,
-    add_l1_penalty,
-    add_weight_decay,
-    centralize_gradients,
-    clip_by_global_norm,
-    clip_by_norm,
-    clip_by_value,
-    get_or_compute_grads,
-    norm_constraint,
-    normalize_gradients,
-    scale_gradients,
-    total_norm_constraint,
-    zero_nonfinite,
-)
-from updates.many_steps import many_steps
-from updates.rules import (
-    adabelief,
-    adadelta,
-    adafactor,
-    adagrad,
-    adagrad_window,
-    adam,
-    adamax,
-    adamaxw,
-    adamw,
-    adan,
-    ademamix,
-    adopt,
-    amsgrad,
-    asgd,
-    deepmind_rmsprop,
-    dog,
-    dowg,
-    esgd,
-    fromage,
-    gradient_updates_momentum,
-    graves_rmsprop,
-    lamb,
-    lars,
-    lion,
-    madgrad,
-    momentum,
-    momentum_updates,
-    muon,
-    nadam,
-    nadamw,
-    nesterov_lookahead,
-    nesterov_momentum,
-    noisy_sgd,
-    novograd,
-    optimistic_adam,
-    optimistic_gradient_descent,
-    polyak_sgd,
-    prodigy,
-    radam,
-    rmsprop,
-    rprop,
-    sam,
-    schedule_free_adamw,
-    schedule_free_sgd,
-    sgd,
-    sign_sgd,
-    signum,
-    sm3,
-    sophia,
-    yogi,
-)
-from updates.schedules import (
-    Schedule,
-    constant_schedule,
-    cosine_decay,
-    cosine_restarts,
-    exponential_decay,
-    halflife_to_decay,
-    inverse_sqrt,
-    inverse_time_decay,
-    join_schedules,
-    linear_schedule,
-    one_cycle,
-    piecewise_constant,
-    polynomial_decay,
-    schedule_values,
-    step_decay,
-    warmup,
-)
-from updates.state import is_state
-from updates.state_dict import CheckpointError, load_state_dict, reset, state_dict
-from updates.training import History, iterate, minimize
-from updates.transforms import (
-    accumulate_gradients,
-    apply_bounds,
-    apply_ema,
-    apply_if_finite,
-    apply_lookahead,
-    apply_momentum,
-    apply_nesterov_momentum,
-    apply_norm_constraint,
-    apply_weight_decay,
-    averages,
-    freeze,
-    merge_updates,
-    reduce_on_plateau,
-    use_averages,
-)
+from updates.declaration import *
+from updates.state import *
+from updates.rules import *
+from updates.gradients import *
+from updates.transforms import *
+from updates.schedules import *
+from updates.many_steps import *
+from updates.state_dict import *
+from updates.checkpoint import *
+from updates.training import *
+from updates.description import *
+from updates.declaration import public_names
 
 __version__ = "0.1.0"
 
-__all__ = [
-    "CheckpointError",
-    "Deferred",
-    "Description",
-    "History",
-    "Schedule",
-    "accumulate_gradients",
-    "adabelief",
-    "adadelta",
-    "adafactor",
-    "adagrad",
-    "adagrad_window",
-    "adam",
-    "adamax",
-    "adamaxw",
-    "adamw",
-    "adan",
-    "adaptive_clip",
-    "add_gradient_noise",
-    "add_l1_penalty",
-    "add_weight_decay",
-    "ademamix",
-    "adopt",
-    "amsgrad",
-    "apply_bounds",
-    "apply_ema",
-    "apply_if_finite",
-    "apply_lookahead",
-    "apply_momentum",
-    "apply_nesterov_momentum",
-    "apply_norm_constraint",
-    "apply_weight_decay",
-    "asgd",
-    "averages",
-    "centralize_gradients",
-    "clip_by_global_norm",
-    "clip_by_norm",
-    "clip_by_value",
-    "constant_schedule",
-    "cosine_decay",
-    "cosine_restarts",
-    "deepmind_rmsprop",
-    "describe",
-    "dog",
-    "dowg",
-    "draw",
-    "esgd",
-    "exponential_decay",
-    "freeze",
-    "fromage",
-    "get_or_compute_grads",
-    "gradient_updates_momentum",
-    "graves_rmsprop",
-    "halflife_to_decay",
-    "inverse_sqrt",
-    "inverse_time_decay",
-    "is_state",
-    "iterate",
-    "join_schedules",
-    "lamb",
-    "lars",
-    "linear_schedule",
-    "lion",
-    "load",
-    "load_state_dict",
-    "madgrad",
-    "many_steps",
-    "merge_updates",
-    "minimize",
-    "momentum",
-    "momentum_updates",
-    "muon",
-    "nadam",
-    "nadamw",
-    "nesterov_lookahead",
-    "nesterov_momentum",
-    "noisy_sgd",
-    "norm_constraint",
-    "normalize_gradients",
-    "novograd",
-    "one_cycle",
-    "optimistic_adam",
-    "optimistic_gradient_descent",
-    "piecewise_constant",
-    "polyak_sgd",
-    "polynomial_decay",
-    "prodigy",
-    "radam",
-    "reduce_on_plateau",
-    "reset",
-    "rmsprop",
-    "rprop",
-    "sam",
-    "save",
-    "scale_gradients",
-    "schedule_free_adamw",
-    "schedule_free_sgd",
-    "schedule_values",
-    "sgd",
-    "sign_sgd",
-    "signum",
-    "sm3",
-    "sophia",
-    "state_dict",
-    "step_decay",
-    "total_norm_constraint",
-    "use_averages",
-    "warmup",
-    "yogi",
-    "zero_nonfinite",
-]
+__all__ = public_names(__name__)

@@ -1,10 +1,10 @@
 """Arguments: the checks that parameters, losses and gradients pass before a rule sees them.
 
 - ``checked_params``: parameters as a list
-- ``checked_grads``: parameters and one fitting gradient each, from a loss or as given
+- ``checked_grads``: parameters and one matching gradient each, from a loss or as given
 - ``checked_loss``: a loss, for a rule that cannot do with its gradients
-- ``fit``: gradients or next values in the types of their parameters
-- ``GradientOf``: the tag of a gradient, which says what it is the gradient of
+- ``checked_tensors``: a list of floating-point tensors
+- ``in_types_of``: gradients or next values in the types of their parameters
 - ``is_float_tensor``, ``kind_of``, ``label``: what a tensor must be, and how messages name things
 """
 
@@ -18,9 +18,11 @@ from pytensor.gradient import NullTypeGradError, grad
 from pytensor.graph.basic import Variable
 from pytensor.graph.traversal import apply_ancestors
 from pytensor.tensor.sharedvar import TensorSharedVariable
+from pytensor.tensor.subtensor import AdvancedSubtensor, Subtensor
 from pytensor.tensor.type import TensorType
 from pytensor.tensor.variable import TensorVariable
 
+from updates import provenance
 from updates.rows import table_of
 
 LossOrGrads = Variable | Iterable[Variable]
@@ -33,45 +35,52 @@ NO_GRADIENT = (NullTypeGradError, NotImplementedError, TypeError, ValueError)
 _NOT_A_LIST = (str, set, frozenset, Mapping)
 
 
-def checked_params(owner: str, params: Any, *, rows: bool = False) -> list[Any]:
+def checked_params(params: Any, *, rows: bool = False) -> list[Any]:
     """Return the parameters as a list, or say which one cannot be updated and why.
 
     With `rows`, ``W[index]`` may stand for a parameter as well.
     """
     if isinstance(params, Variable):
         params = [params]
+    if isinstance(params, Mapping):
+        are_values = any(isinstance(value, SharedVariable) for value in params.values())
+        form = "list(params.values())" if are_values else "list(params)"
+        raise TypeError(
+            f"params must be a shared variable or a list of them, got a {type(params).__name__}; "
+            f"write {form}"
+        )
     if isinstance(params, set | frozenset) or not isinstance(params, Iterable):
         raise TypeError(
-            f"{owner}: params must be a shared variable or a list of them, got {params!r} of type "
+            f"params must be a shared variable or a list of them, got {params!r} of type "
             f"{type(params).__name__}"
             + (", which has no order" if isinstance(params, set | frozenset) else "")
         )
     params = list(params)
     if not params:
-        raise ValueError(f"{owner}: params is empty, give at least one shared variable")
+        raise ValueError("params is empty, give at least one shared variable")
     first_index: dict[Variable, int] = {}
     for index, param in enumerate(params):
         table = table_of(param) if isinstance(param, Variable) else None
         if table is not None and not rows:
             raise TypeError(
-                f"{owner}: params[{index}] is rows of {label(table, index)}, but {owner} needs "
-                "whole parameters; give the table itself, or a rule that works element by element"
+                f"params[{index}] is rows of {label(table, index)}, but whole parameters are needed "
+                "here; give the table itself, or use a rule that works element by element"
             )
         if not isinstance(param, SharedVariable) and table is None:
             raise TypeError(
-                f"{owner}: params[{index}] must be a shared variable (made by pytensor.shared), "
-                f"got {param!r} of type {type(param).__name__}"
+                f"params[{index}] must be a shared variable (made by pytensor.shared), got "
+                f"{param!r} of type {type(param).__name__}{_advice_on_part(param)}"
             )
         if not is_float_tensor(param):
             raise TypeError(
-                f"{owner}: {label(param, index)} must be a floating-point tensor, got type "
-                f"{param.type}; make it with dtype 'float32' or 'float64', or leave it out"
+                f"{label(param, index)} must be a floating-point tensor, got type {param.type}; "
+                "make it with dtype 'float32' or 'float64', or leave it out"
             )
         variable = param if table is None else table
         if variable in first_index:
             raise ValueError(
-                f"{owner}: {label(variable, index)} is already params[{first_index[variable]}]; "
-                "a variable can have one next value only, list it once"
+                f"{label(variable, index)} is already params[{first_index[variable]}]; a variable "
+                "can have one next value only, list it once"
                 + ("" if table is None else ", with its indices joined by pt.concatenate")
             )
         first_index[variable] = index
@@ -79,62 +88,75 @@ def checked_params(owner: str, params: Any, *, rows: bool = False) -> list[Any]:
 
 
 def checked_grads(
-    owner: str, loss_or_grads: Any, params: Any, *, rows: bool = True
+    loss_or_grads: Any, params: Any, *, rows: bool = True
 ) -> tuple[list[Any], list[TensorVariable]]:
-    """Return parameters and gradients as two lists that fit each other, or say what does not."""
-    params = checked_params(owner, params, rows=rows)
+    """Return parameters and their gradients as two lists, or say what does not match."""
+    loss_or_grads, params = _kept(loss_or_grads), _kept(params)
+    _check_order(loss_or_grads, params)
+    params = checked_params(params, rows=rows)
     if isinstance(loss_or_grads, Variable):
-        grads = _differentiate(owner, loss_or_grads, params)
+        grads = _differentiated(loss_or_grads, params)
     elif isinstance(loss_or_grads, Iterable) and not isinstance(loss_or_grads, _NOT_A_LIST):
         grads = list(loss_or_grads)
-        _tag_given(grads, params)
     else:
         raise TypeError(
-            f"{owner}: loss_or_grads must be a symbolic scalar or a list of gradients, got "
+            f"loss_or_grads must be a symbolic scalar or a list of gradients, got "
             f"{loss_or_grads!r} of type {type(loss_or_grads).__name__}"
         )
     if len(grads) != len(params):
-        raise ValueError(f"{owner}: got {len(grads)} gradients for {len(params)} parameters")
-    _check_rows(owner, grads, params)
-    return params, fit(owner, "gradient", grads, params)
+        raise ValueError(f"got {len(grads)} gradients for {len(params)} parameters")
+    for index, (gradient, param) in enumerate(zip(grads, params, strict=True)):
+        if gradient is None:
+            raise TypeError(
+                f"the gradient of {label(param, index)} is None, so the loss does not depend on it; "
+                "leave the parameter out of params, or check how the loss is built"
+            )
+    _check_not_reduced(grads, params)
+    return params, in_types_of(params, "gradient", grads)
 
 
-def checked_loss(owner: str, loss: Any, why: str) -> Variable:
+def checked_loss(loss: Any, why: str) -> Variable:
     """Return the loss itself, or say why gradients cannot take its place."""
     if not isinstance(loss, Variable):
         raise TypeError(
-            f"{owner}: needs the loss itself and not its gradients, because {why}; got {loss!r} of "
-            f"type {type(loss).__name__}"
+            f"needs the loss itself and not its gradients, because {why}; got {loss!r} of type "
+            f"{type(loss).__name__}"
         )
-    _check_scalar(owner, loss)
-    loss.tag.updates_loss = True
+    _check_scalar(loss)
     return loss
 
 
-class GradientOf:
-    """What a gradient is of, as its ``tag.updates_gradient_of``, for `describe`.
-
-    Parameters
-    ----------
-    params : tuple of shared variables
-        Several, where they enter the loss in the same way and have one gradient.
-    gradient : symbolic tensor
-        The gradient that was tagged: a copy of it at other values has the same tag.
-    """
-
-    def __init__(self, params: tuple[Any, ...], gradient: Variable | None) -> None:
-        self.params, self.gradient = params, gradient
-
-    def __reduce__(self) -> Any:
-        return GradientOf, (self.params, None)  # pickles of copies need no second graph
+def checked_tensors(name: str, tensors: Any) -> list[TensorVariable]:
+    """Return symbolic floating-point tensors as a list, or say which one is none."""
+    if isinstance(tensors, Variable):
+        tensors = [tensors]
+    if not isinstance(tensors, Iterable) or isinstance(tensors, _NOT_A_LIST):
+        raise TypeError(
+            f"{name} must be a symbolic tensor or a list of them, got {tensors!r} of type "
+            f"{type(tensors).__name__}"
+        )
+    checked = [checked_tensor(f"{name}[{index}]", tensor) for index, tensor in enumerate(tensors)]
+    if not checked:
+        raise ValueError(f"{name} is empty, give at least one tensor")
+    return checked
 
 
-def fit(
-    owner: str, kind: str, symbols: list[Any], params: list[TensorSharedVariable]
+def checked_tensor(name: str, tensor: Any) -> TensorVariable:
+    """Return a symbolic floating-point tensor, or say what was given in its place."""
+    if not is_float_tensor(tensor):
+        raise TypeError(
+            f"{name} must be a symbolic floating-point tensor, got {tensor!r} of type "
+            f"{kind_of(tensor)}"
+        )
+    return tensor
+
+
+def in_types_of(
+    params: list[TensorSharedVariable], kind: str, symbols: list[Any]
 ) -> list[TensorVariable]:
     """Give each symbol the dtype and the known axis lengths of its parameter, or refuse it."""
     return [
-        _fit(f"{owner}: the {kind} of {label(param, index)}", symbol, param)
+        _in_type_of(param, f"the {kind} of {label(param, index)}", symbol)
         for index, (symbol, param) in enumerate(zip(symbols, params, strict=True))
     ]
 
@@ -160,24 +182,76 @@ def label(param: Variable, index: int) -> str:
     return f"parameter '{param.name}' (params[{index}])" if param.name else f"params[{index}]"
 
 
-def _check_scalar(owner: str, loss: Variable) -> None:
-    if not is_float_tensor(loss):
-        raise TypeError(f"{owner}: the loss must be a floating-point scalar, got type {loss.type}")
-    if loss.type.ndim != 0:
-        raise ValueError(
-            f"{owner}: the loss must be a scalar, got ndim {loss.type.ndim}; reduce it first, for "
-            "example with loss.mean()"
+def _kept(argument: Any) -> Any:
+    """Make a list of what can be gone through once only."""
+    return list(argument) if hasattr(argument, "__next__") else argument
+
+
+def _check_order(loss_or_grads: Any, params: Any) -> None:
+    """Refuse parameters where the loss or the gradients belong, and the other way round."""
+    first, second = _as_items(loss_or_grads), _as_items(params)
+    given_params = first and all(isinstance(item, SharedVariable) for item in first)
+    given_grads = second and all(
+        isinstance(item, Variable)
+        and not isinstance(item, SharedVariable)
+        and table_of(item) is None
+        and is_float_tensor(item)
+        and item.owner is not None
+        and _advice_on_part(item) == ""
+        for item in second
+    )
+    if given_params and given_grads:
+        raise TypeError(
+            "the first two arguments are swapped: the loss or the gradients come first, then the "
+            f"parameters, and here the first are {first!r} and the second {second!r}"
         )
 
 
-def _differentiate(
-    owner: str, loss: Variable, params: list[TensorSharedVariable]
-) -> list[TensorVariable]:
-    _check_scalar(owner, loss)
+def _as_items(argument: Any) -> list[Any]:
+    if isinstance(argument, Variable):
+        return [argument]
+    is_list = isinstance(argument, Iterable) and not isinstance(argument, _NOT_A_LIST)
+    return list(argument) if is_list else []
+
+
+def _advice_on_part(param: Any) -> str:
+    """Say what to write in place of a part of a shared variable that is not rows of a table."""
+    node = getattr(param, "owner", None)
+    if node is None or not isinstance(node.op, AdvancedSubtensor | Subtensor):
+        return ""
+    table = node.inputs[0]
+    if not isinstance(table, SharedVariable):
+        return ""
+    name = table.name or "W"
+    indices = [index for index in node.inputs[1:] if isinstance(index.type, TensorType)]
+    if isinstance(node.op, Subtensor):
+        what, instead = "a slice of", f"{name}[pt.arange(start, stop)]"
+    elif len(indices) == 1 and indices[0].type.dtype == "bool":
+        what, instead = "a mask of", f"{name}[mask.nonzero()[0]]"
+    elif len(indices) == 1 and indices[0].type.ndim > 1:
+        what = "rows by a matrix of indices of"
+        instead = f"rows = {name}[index.flatten()] and rows.reshape(...) in the loss"
+    else:
+        what, instead = "a part of", f"{name}[index] with one vector of integers"
+    return f": it is {what} '{name}'; give {name} itself, or its rows as {instead}"
+
+
+def _check_scalar(loss: Variable) -> None:
+    if not is_float_tensor(loss):
+        raise TypeError(f"the loss must be a floating-point scalar, got type {loss.type}")
+    if loss.type.ndim != 0:
+        raise ValueError(
+            f"the loss must be a scalar, got ndim {loss.type.ndim}; reduce it first, for example "
+            "with loss.mean()"
+        )
+
+
+def _differentiated(loss: Variable, params: list[TensorSharedVariable]) -> list[TensorVariable]:
+    _check_scalar(loss)
     try:
         grads: Any = grad(loss, params, disconnected_inputs="ignore", return_disconnected="none")
     except NO_GRADIENT as error:
-        raise ValueError(f"{owner}: PyTensor cannot differentiate this loss: {error}") from error
+        raise ValueError(f"PyTensor cannot differentiate this loss: {error}") from error
     for index, (param, gradient) in enumerate(zip(params, grads, strict=True)):
         if gradient is None:
             advice = (
@@ -186,45 +260,27 @@ def _differentiate(
                 else "build the loss on these very rows, the same W[index] object"
             )
             raise ValueError(
-                f"{owner}: the loss does not depend on {label(param, index)} in a way that has a "
-                f"gradient; {advice}"
+                f"the loss does not depend on {label(param, index)} in a way that has a gradient; "
+                f"{advice}"
             )
-    loss.tag.updates_loss = True
-    for gradient, tagged in _with_params(grads, params).items():
-        gradient.tag.updates_gradient_of = GradientOf(tagged, gradient)
-    return grads
+    tables = [table_of(param) for param in params]
+    owners = [p if t is None else t for p, t in zip(params, tables, strict=True)]
+    return provenance.computed_gradients(grads, owners, loss)
 
 
-def _check_rows(owner: str, grads: list[Any], params: list[Any]) -> None:
+def _check_not_reduced(grads: list[Any], params: list[Any]) -> None:
     """Refuse gradients that were reduced over processes for rows, which each has of its own."""
     rows = [index for index, param in enumerate(params) if table_of(param) is not None]
     nodes = apply_ancestors([g for g in grads if isinstance(g, Variable)]) if rows else ()
     if any(getattr(node.op, "of_all_processes", False) for node in nodes):
         raise TypeError(
-            f"{owner}: params[{rows[0]}] is rows of {label(params[rows[0]], rows[0])}, which are "
-            "others in each process, so that gradients of all processes do not fit them; give the "
-            "whole table, here and to get_or_compute_grads"
+            f"params[{rows[0]}] is rows of {label(params[rows[0]], rows[0])}, which are others in "
+            "each process, so that gradients of all processes do not fit them; give the whole "
+            "table, here and to get_or_compute_grads"
         )
 
 
-def _tag_given(grads: list[Any], params: list[Any]) -> None:
-    """Tell `describe` what was given as gradients, whatever they were computed with."""
-    symbols = [symbol if isinstance(symbol, Variable) else None for symbol in grads]
-    for gradient, tagged in _with_params(symbols, params).items():
-        gradient.tag.updates_given_for = tagged
-
-
-def _with_params(grads: list[Any], params: list[Any]) -> dict[Any, tuple[Any, ...]]:
-    """Collect for each gradient that is an expression the parameters, or tables, it is of."""
-    found: dict[Any, tuple[Any, ...]] = {}
-    for gradient, param in zip(grads, params, strict=False):
-        if gradient is not None and gradient.owner is not None:
-            table = table_of(param)
-            found[gradient] = (*found.get(gradient, ()), param if table is None else table)
-    return found
-
-
-def _fit(subject: str, symbol: Any, param: TensorSharedVariable) -> TensorVariable:
+def _in_type_of(param: TensorSharedVariable, subject: str, symbol: Any) -> TensorVariable:
     if isinstance(symbol, np.ndarray | np.number | float):
         symbol = pt.as_tensor_variable(symbol)
     if not is_float_tensor(symbol):
@@ -243,12 +299,12 @@ def _fit(subject: str, symbol: Any, param: TensorSharedVariable) -> TensorVariab
         for known, length in zip(known_shape, shape, strict=True)
     ):
         raise ValueError(f"{subject} has shape {known_shape}, the parameter has shape {shape}")
-    symbol = pt.cast(symbol, param.type.dtype)
+    symbol = provenance.cast(symbol, param.type.dtype)
     if any(length == 1 for length in param.type.shape):
         # Without this, a parameter that broadcasts would get a next value that need not.
-        symbol = pt.specify_shape(symbol, param.type.shape)
+        symbol = provenance.reads_as(pt.specify_shape(symbol, param.type.shape))
     lengths = zip(symbol.type.shape, param.type.shape, strict=True)
     if any(known == 1 != length for known, length in lengths):
         # Nor may a parameter that need not broadcast, or its state, get a next value that does.
-        symbol = pt.second(param, symbol)
+        symbol = provenance.reads_as(pt.second(param, symbol), 1)
     return symbol

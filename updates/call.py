@@ -1,18 +1,17 @@
-"""What every rule needs and none should repeat: deferral, checks, casting, time and names.
+"""Calls: one call of a rule or of an update transform, and what its formula sees of it.
 
-- ``rule``: the decorator that makes a rule callable now or later
-- ``Deferred``: a rule with its hyperparameters bound, waiting for a loss and parameters
-- ``rule_call``, ``transform_call``: check what was given and start a ``Call``
+- ``Call``: the parameters, the hyperparameters, the time, and the dictionary that is built
+- ``State``: where a formula keeps the state of one parameter
+- ``once_a_call``: build what does not depend on the parameter once for all of them
 - ``checked_updates``: a copy of a dictionary of updates
-- ``Call``: one call of a rule or an update transform, and the dictionary that it builds
+- ``Updates``, ``UpdatesLike``, ``Tensor``: the types that signatures use
 """
 
 import functools
-import inspect
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from numbers import Real
-from typing import Any, ParamSpec
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 import pytensor.tensor as pt
@@ -21,59 +20,39 @@ from pytensor.graph.basic import Variable
 from pytensor.tensor.sharedvar import TensorSharedVariable
 from pytensor.tensor.variable import TensorVariable
 
-from updates.arguments import (
-    LossOrGrads,
-    Params,
-    checked_grads,
-    checked_loss,
-    checked_params,
-    fit,
-    is_float_tensor,
-    kind_of,
-    label,
-)
-from updates.hyperparameters import (
-    REQUIRED,
-    as_scalar,
-    check,
-    evaluate,
-    is_schedule,
-    is_symbolic,
-)
+from updates import provenance
+from updates.arguments import is_float_tensor, kind_of
+from updates.hyperparameters import Kind, Scalar, evaluate, is_schedule
 from updates.rows import combined, table_of, written
-from updates.state import (
-    average_of,
-    copy_of,
-    filled,
-    full_like,
-    generator,
-    is_state,
-    step_counter,
-    zeros_like,
-)
+from updates.state import copy_of, filled, full_like, generator, step_counter, zeros_like
 
 Updates = OrderedDict[SharedVariable, Variable]
 UpdatesLike = Mapping[SharedVariable, Variable] | Iterable[tuple[SharedVariable, Variable]]
+Tensor = TensorVariable
 P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class Call:
     """One call of a rule or of an update transform.
 
-    Iterating gives, for each parameter, the parameter, its symbol (the gradient in a rule, the
-    proposed next value in an update transform) and the hyperparameters in the parameter's
-    dtype, in the order in which they were given. Item assignment adds to ``updates``.
+    Iterating gives, for each parameter, its `State`, the parameter, and its symbol: the gradient
+    in a rule, the proposed next value in an update transform.
 
     Parameters
     ----------
     owner : str
-        The name of the rule or transform, for messages and for the names of the state.
+        The name of the rule or transform, for the names of the state.
     params, symbols : lists of the same length
         The parameters, and what there is for each of them.
     updates : OrderedDict
         The dictionary to add to.
     hyperparameters : dict
         Checked values by name.
+    kinds : dict
+        What each of them is.
+    writing : Writing
+        What marks the next values.
     """
 
     def __init__(
@@ -83,125 +62,88 @@ class Call:
         symbols: list[TensorVariable],
         updates: Updates,
         hyperparameters: dict[str, Any],
+        kinds: Mapping[str, Kind],
+        writing: provenance.Writing,
     ) -> None:
-        self.updates = updates
         self.owner = owner
+        self.updates = updates
+        self.loss: Any = writing.loss
+        self.built: dict[Any, Any] = {}
         self._generator: Any = None
-        self._symbols: dict[TensorVariable, TensorVariable] = {}
-        self._names: dict[TensorVariable, str] = {}
-        for index, (param, symbol) in enumerate(zip(params, symbols, strict=True)):
-            table = table_of(param)
-            if table is not None:
-                given = param, symbol
-                param, symbol = combined(param, symbol)
-                # For `describe`, sorted and combined rows read as the rows that were given.
-                param.owner.inputs[1].tag.updates_reads_as = given[0].owner.inputs[1]
-                symbol.tag.updates_reads_as = given[1]
-            self._symbols[param] = symbol
-            self._names[param] = (param if table is None else table).name or f"param_{index}"
+        self._kinds = kinds
+        self._writing = writing
         schedules = {
-            name: evaluate(owner, name, value, self.step)
+            name: evaluate(kinds[name], name, value, self.step)
             for name, value in hyperparameters.items()
-            if is_schedule(value)
+            if name in kinds and kinds[name].enters_formula and is_schedule(value)
         }
         if schedules:
-            self.step.tag.updates_schedules = {
-                f"{owner}/{name}": pt.as_tensor_variable(value) for name, value in schedules.items()
-            }
+            provenance.mark(
+                self.step,
+                schedules={
+                    f"{owner}/{name}": pt.as_tensor_variable(value)
+                    for name, value in schedules.items()
+                },
+            )
         self._hyperparameters = {**hyperparameters, **schedules}
-        self._scalars = {
-            dtype: self.scalars(dtype) for dtype in {param.type.dtype for param in self._symbols}
-        }
+        writing.end_at(self._hyperparameters.values())
+        self._in_dtype: dict[str, dict[str, Any]] = {}
+        for dtype in {param.type.dtype for param in params}:
+            self.hyperparameters(dtype)
+        self.states = [
+            State(self, param, symbol, index)
+            for index, (param, symbol) in enumerate(zip(params, symbols, strict=True))
+        ]
 
-    def __iter__(self) -> Iterator[tuple[Any, TensorVariable, tuple[TensorVariable, ...]]]:
-        for param, symbol in self._symbols.items():
-            yield param, symbol, self._scalars[param.type.dtype]
+    def __iter__(self) -> Iterator[tuple["State", Any, TensorVariable]]:
+        for state in self.states:
+            yield state, state.param, state.symbol
 
-    def __setitem__(self, variable: Any, new_value: TensorVariable) -> None:
-        old, new = variable.type, new_value.type
-        if (new.dtype, new.ndim) != (old.dtype, old.ndim):
-            raise TypeError(f"{self.owner}: the next value of {variable} is {new}, not {old}")
-        table = table_of(variable)
-        if table is None:
-            self.updates[variable] = new_value
-        else:
-            self.updates[table] = written(variable, new_value)
-
-    def scalars(self, dtype: str = "float64") -> tuple[TensorVariable, ...]:
-        """Cast the hyperparameters to a dtype; None, where it is allowed, stays None."""
-        scalars: Iterable[Any] = (
-            None if value is None else as_scalar(self.owner, name, value, dtype)
-            for name, value in self._hyperparameters.items()
-        )
-        return tuple(scalars)
+    def hyperparameters(self, dtype: str = "float64") -> dict[str, Any]:
+        """Return the hyperparameters by name, those that enter formulas as symbols of a dtype."""
+        if dtype not in self._in_dtype:
+            self._in_dtype[dtype] = {
+                name: self._in(dtype, name, value) for name, value in self._hyperparameters.items()
+            }
+        return self._in_dtype[dtype]
 
     @property
     def params(self) -> list[Any]:
-        """The parameters, for a rule that needs all of them at once."""
-        return list(self._symbols)
+        """All parameters."""
+        return [state.param for state in self.states]
 
     @property
     def grads(self) -> list[TensorVariable]:
         """The gradients, in the order of the parameters."""
-        return list(self._symbols.values())
+        return [state.symbol for state in self.states]
 
     @functools.cached_property
     def step(self) -> TensorSharedVariable:
         """The number of calls before this one, as an int64 scalar: 0, 1, 2, ..."""
         counter = step_counter(f"{self.owner}/step")
-        self[counter] = counter + 1
+        self.update(counter, counter + 1)
         return counter
 
-    @property
+    @functools.cached_property
     def time(self) -> TensorVariable:
         """The number of this call, as a float64 scalar: 1, 2, 3, ..."""
-        return pt.cast(self.step + 1, "float64")
+        return provenance.mark(pt.cast(self.step + 1, "float64"), symbol="t", owner=self.owner)
 
-    def zeros_like(
-        self, param: TensorVariable, slot: str, extra_axes: tuple[int, ...] = ()
-    ) -> TensorVariable:
-        """Make state for a parameter, named ``<param name>/<rule>/<slot>``.
-
-        For rows of a table this is the same rows of state for the whole table.
-        """
-        return self._make(param, slot, functools.partial(zeros_like, extra_axes=extra_axes))
-
-    def full_like(self, param: TensorVariable, slot: str, value: float) -> TensorVariable:
-        """Make state like `zeros_like` that starts at one number."""
-        return self._make(param, slot, functools.partial(full_like, value=value))
-
-    def copy_of(self, param: TensorVariable, slot: str) -> TensorVariable:
-        """Make state like `zeros_like` that starts at the present value of the parameter."""
-        return self._make(param, slot, copy_of)
-
-    def average_of(self, param: TensorVariable) -> TensorVariable:
-        """Make state like `copy_of`, named ``average`` and tagged as the parameter's average."""
-        return self._make(param, "average", average_of)
-
-    def zeros(
-        self, param: TensorVariable, slot: str, shape: tuple[int, ...] = ()
-    ) -> TensorSharedVariable:
-        """Make state of another shape for a parameter, of its dtype."""
-        state = filled(self._name(param, slot), param.type.dtype, shape)
-        state.tag.updates_param = param
-        return state
-
-    def scalar(self, slot: str, value: float = 0.0) -> TensorSharedVariable:
+    def scalar(self, slot: str, start: float = 0.0) -> TensorSharedVariable:
         """Make a float64 state scalar for the whole call, named ``<rule>/<slot>``."""
-        return filled(f"{self.owner}/{slot}", "float64", start=value)
+        return filled(f"{self.owner}/{slot}", "float64", start=start)
 
-    def average(
-        self, param: TensorVariable, slot: str, value: TensorVariable, decay: TensorVariable
-    ) -> TensorVariable:
-        """Keep an exponential moving average and return it: ``a' = decay*a + (1 - decay)*x``."""
-        old = self.zeros_like(param, slot)
-        new = decay * old + (1 - decay) * value
-        self[old] = new
-        return new
-
-    def unbiased(self, average: TensorVariable, decay: TensorVariable) -> TensorVariable:
-        """Correct an average for its start at zero: ``a / (1 - decay^t)``."""
-        return average / (1 - decay**self.time).astype(average.dtype)
+    def update(self, variable: Any, new_value: T) -> T:
+        """Write the next value of a variable into the dictionary, and return that value."""
+        old, new = variable.type, new_value.type  # type: ignore[attr-defined]
+        if (new.dtype, new.ndim) != (old.dtype, old.ndim):
+            raise TypeError(f"the next value of {variable} is {new}, not {old}")
+        table = table_of(variable)
+        target = variable if table is None else table
+        value: Any = new_value if table is None else written(variable, new_value)  # type: ignore[arg-type]
+        self.updates[target] = value
+        self._writing.next_value(target, value)
+        return new_value
 
     def normal(self, param: TensorVariable, seed: int) -> TensorVariable:
         """Draw standard normal noise of the dtype and shape of a parameter."""
@@ -211,185 +153,173 @@ class Call:
             size=param.shape, rng=self._drawn, return_next_rng=True
         )
         self.updates[self._generator] = self._drawn
-        return pt.cast(noise, param.type.dtype)
+        provenance.mark(noise, symbol="normal()", param=param)
+        return provenance.cast(noise, param.type.dtype)
 
-    def _make(self, param: TensorVariable, slot: str, kind: Callable[..., Any]) -> TensorVariable:
-        table = table_of(param)
-        variable = param if table is None else table
-        state = kind(variable, self._name(param, slot))
-        state.tag.updates_param = variable
-        return state if table is None else state[param.owner.inputs[1]]
+    def cast(self, symbol: TensorVariable, dtype: str) -> TensorVariable:
+        """Cast a float64 symbol of the whole call to the dtype of a parameter, once."""
+        key = ("cast", symbol, dtype)
+        if key not in self.built:
+            self.built[key] = provenance.cast(symbol, dtype)
+        return self.built[key]
 
-    def _name(self, param: TensorVariable, slot: str) -> str:
-        return f"{self._names[param]}/{self.owner}/{slot}"
+    def _in(self, dtype: str, name: str, value: Any) -> Any:
+        kind = self._kinds.get(name)
+        if not isinstance(kind, Scalar) or value is None:
+            return value
+        return kind.symbol(name, value, dtype)
 
 
-def rule_call(
-    rule: Callable[..., Any],
-    loss_or_grads: LossOrGrads | None,
-    params: Params | None,
-    *hyperparameters: Any,
-    rows: bool = True,
-    needs_loss: str = "",
-) -> Call:
-    """Check the arguments of a rule and start building its dictionary.
+class State:
+    """Where a formula keeps the state of one parameter, and what it can ask of the call.
 
-    Parameters
+    State variables are made with a *slot*, the field's word for what they hold, and named
+    ``<param name>/<rule>/<slot>``. For rows of a table they are the same rows of state for the
+    whole table.
+
+    Attributes
     ----------
-    rule : function
-        The rule itself; its signature gives the names.
-    loss_or_grads, params
-        What the user gave.
-    *hyperparameters
-        Those that may be symbols, in the order of the rule's signature. Flags, counts and others
-        that shape the graph are no business of the call.
-    rows : bool, optional
-        Whether ``W[index]`` may stand for a parameter. It may where the formula works element
-        by element, and not where it looks at a tensor as a whole.
-    needs_loss : str, optional
-        Why the rule cannot do with gradients, if it cannot.
+    call : Call
+        The call that this parameter is part of.
+    param, symbol : symbolic tensors
+        The parameter, and its gradient or proposed next value.
     """
-    owner = rule.__name__
-    first, second, *names = inspect.signature(rule).parameters
-    if loss_or_grads is None or params is None:
-        missing = first if loss_or_grads is None else second
-        raise ValueError(
-            f"{owner}: {missing} is missing; give both {first} and {second}, or neither (and "
-            "hyperparameters by name) to call the rule later"
-        )
-    if needs_loss:
-        checked_loss(owner, loss_or_grads, needs_loss)
-    params, grads = checked_grads(owner, loss_or_grads, params, rows=rows)
-    values = dict(zip(filter(is_symbolic, names), hyperparameters, strict=True))
-    return Call(owner, params, grads, OrderedDict(), values)
+
+    def __init__(
+        self, call: Call, param: TensorVariable, symbol: TensorVariable, index: int
+    ) -> None:
+        table = table_of(param)
+        self.call = call
+        self.owner = param if table is None else table
+        self._name = self.owner.name or f"param_{index}"
+        self.param, self.symbol = (param, symbol) if table is None else combined(param, symbol)
+
+    @property
+    def hyperparameters(self) -> dict[str, Any]:
+        """All hyperparameters by name, those that enter formulas in the parameter's dtype."""
+        return self.call.hyperparameters(self.param.type.dtype)
+
+    @property
+    def step(self) -> TensorVariable:
+        """The number of calls before this one, as an int64 scalar: 0, 1, 2, ..."""
+        return self.call.step
+
+    @property
+    def time(self) -> TensorVariable:
+        """The number of this call, as a float64 scalar: 1, 2, 3, ..."""
+        return self.call.time
+
+    def zeros(self, slot: str, extra_axes: tuple[int, ...] = ()) -> Any:
+        """Make state of the parameter's shape, and more axes behind it, that starts at zero."""
+        return self._make(slot, functools.partial(zeros_like, extra_axes=extra_axes))
+
+    def full(self, slot: str, value: float) -> Any:
+        """Make state of the parameter's shape that starts at one number."""
+        return self._make(slot, functools.partial(full_like, value=value))
+
+    def copy(self, slot: str, is_average: bool = False) -> Any:
+        """Make state that starts at the parameter's present value; it may be its average."""
+        return self._make(slot, copy_of, average_of=self.owner if is_average else None)
+
+    def array(self, slot: str, shape: tuple[int, ...] = ()) -> Any:
+        """Make state of the parameter's dtype and another shape that starts at zero."""
+        return self._make(slot, lambda param, name: filled(name, param.type.dtype, shape))
+
+    def update(self, variable: Any, new_value: T) -> T:
+        """Write the next value of a variable into the dictionary, and return that value."""
+        return self.call.update(variable, new_value)
+
+    def average(self, slot: str, value: TensorVariable, decay: Any) -> Any:
+        """Keep an exponential moving average and return it: ``a' = decay*a + (1 - decay)*x``."""
+        old = self.zeros(slot)
+        return self.update(old, decay * old + (1 - decay) * value)
+
+    def change(self, slot: str, value: TensorVariable) -> Any:
+        """Keep a value and return its change since the call before: zero in the first call."""
+        previous = self.zeros(slot)
+        self.update(previous, value)
+        return pt.switch(pt.eq(self.step, 0), 0, value - previous)
+
+    def unbiased(self, average: TensorVariable, decay: Any) -> Any:
+        """Correct an average for its start at zero: ``a / (1 - decay^t)``."""
+        return average / _bias_correction(self, decay, average.type.dtype)
+
+    def cast(self, symbol: Any) -> Any:
+        """Cast a float64 symbol of the whole call to the parameter's dtype."""
+        dtype = self.param.type.dtype
+        for name, hyperparameter in self.call.hyperparameters().items():
+            if symbol is hyperparameter:
+                return self.hyperparameters[name]
+        return self.call.cast(symbol, dtype)
+
+    def normal(self, seed: int) -> TensorVariable:
+        """Draw standard normal noise of the dtype and shape of the parameter."""
+        return self.call.normal(self.param, seed)
+
+    def _make(
+        self, slot: str, kind: Callable[..., Any], average_of: TensorSharedVariable | None = None
+    ) -> Any:
+        state = kind(self.owner, f"{self._name}/{self.call.owner}/{slot}")
+        provenance.mark(state, param=self.owner, average_of=average_of)
+        is_rows = self.param is not self.owner
+        return state[self.param.owner.inputs[1]] if is_rows else state
 
 
-def transform_call(
-    owner: str, updates: UpdatesLike, params: Params | None, **hyperparameters: Any
-) -> Call:
-    """Check the arguments of an update transform and start from a copy of its dictionary."""
-    for name, value in hyperparameters.items():
-        check(owner, name, value)
-    copy = checked_updates(owner, updates)
-    own = [variable for variable in copy if is_float_tensor(variable) and not is_state(variable)]
-    chosen = checked_params(owner, own if params is None else params)
-    for index, param in enumerate(chosen):
-        if param not in copy:
-            raise ValueError(
-                f"{owner}: {label(param, index)} is not among the variables that updates changes"
-            )
-    next_values = fit(owner, "next value", [copy[param] for param in chosen], chosen)
-    symbolic = {name: value for name, value in hyperparameters.items() if is_symbolic(name)}
-    return Call(owner, chosen, next_values, copy, symbolic)
+def once_a_call(
+    build: Callable[Concatenate[Any, P], T],
+) -> Callable[Concatenate[Any, P], T]:
+    """Build what does not depend on the parameter once for all parameters of a call.
+
+    The function gets a `Call` or a `State`, and symbols; with the same symbols, in the same call,
+    it returns what it returned before. A graph for a hundred parameters is built in a third of
+    the time.
+    """
+
+    @functools.wraps(build)
+    def built(where: Any, *args: P.args, **kwargs: P.kwargs) -> T:
+        call: Call = where.call if isinstance(where, State) else where
+        key = (build, *args, *kwargs.items())
+        if key not in call.built:
+            call.built[key] = build(where, *args, **kwargs)
+        return call.built[key]
+
+    return built
 
 
-def checked_updates(owner: str, updates: UpdatesLike) -> Updates:
-    """Copy a dictionary of updates, or say why it is none."""
+def checked_updates(updates: UpdatesLike) -> Updates:
+    """Copy a dictionary of updates, or say what in it is not one."""
     if isinstance(updates, Variable) or not isinstance(updates, Iterable):
         raise TypeError(
-            f"{owner}: updates must be a dictionary or a list of (variable, next value) pairs, "
-            f"got {updates!r} of type {type(updates).__name__}"
+            "updates must be a dictionary or a list of (variable, next value) pairs, got "
+            f"{updates!r} of type {type(updates).__name__}"
         )
     copy: Updates = OrderedDict()
     for index, pair in enumerate(updates.items() if isinstance(updates, Mapping) else updates):
         if not (isinstance(pair, tuple) and len(pair) == 2):
-            raise TypeError(
-                f"{owner}: updates[{index}] must be a pair (variable, next value), got {pair!r}"
-            )
+            raise TypeError(f"updates[{index}] must be a pair (variable, next value), got {pair!r}")
         variable, new_value = pair
         if not isinstance(variable, SharedVariable):
             raise TypeError(
-                f"{owner}: updates may change shared variables only, got {variable!r} of type "
+                f"updates may change shared variables only, got {variable!r} of type "
                 f"{type(variable).__name__}"
             )
         if variable in copy:
-            raise ValueError(f"{owner}: updates gives {variable} two next values")
+            raise ValueError(f"updates gives {variable} two next values")
         if isinstance(new_value, Real | np.ndarray) and np.asarray(new_value).dtype.kind in "fiub":
             # pytensor.function takes these as well.
             dtype = variable.type.dtype if is_float_tensor(variable) else None
             new_value = pt.constant(np.asarray(new_value, dtype=dtype))
         if not isinstance(new_value, Variable):
             raise TypeError(
-                f"{owner}: the next value of {variable} must be symbolic, got {new_value!r} of "
-                f"type {kind_of(new_value)}"
+                f"the next value of {variable} must be symbolic, got {new_value!r} of type "
+                f"{kind_of(new_value)}"
             )
         copy[variable] = new_value
     if not copy:
-        raise ValueError(f"{owner}: updates is empty, there is nothing to transform")
+        raise ValueError("updates is empty, there is nothing to transform")
     return copy
 
 
-def rule(formula: Callable[P, Updates]) -> Callable[P, Any]:
-    """Let a rule be called now, or later when it is called without loss and parameters.
-
-    The decorated function checks every hyperparameter first. The return type is ``Any`` because
-    a call gives an ``OrderedDict`` or, without loss and parameters, a `Deferred`.
-    """
-    signature = inspect.signature(formula)
-    name = formula.__name__
-
-    @functools.wraps(formula)
-    def now_or_later(*args: P.args, **kwargs: P.kwargs) -> Any:
-        try:
-            bound = signature.bind(*args, **kwargs)
-        except TypeError as error:
-            raise _wrong_call(name, signature, error) from None
-        bound.apply_defaults()
-        hyperparameters = dict(bound.arguments)
-        loss_or_grads, params = (hyperparameters.pop(name) for name in list(bound.arguments)[:2])
-        deferred = loss_or_grads is None and params is None
-        for argument, value in hyperparameters.items():
-            if not (deferred and value is REQUIRED):
-                check(name, argument, value)
-        return Deferred(now_or_later, hyperparameters) if deferred else formula(*args, **kwargs)
-
-    return now_or_later
-
-
-class Deferred:
-    """A rule with its hyperparameters bound; calling it with a loss and parameters applies it.
-
-    ``adam(learning_rate=0.1)(loss, params)`` is ``adam(loss, params, learning_rate=0.1)``.
-    Hyperparameters given in the second call replace the bound ones.
-
-    Parameters
-    ----------
-    rule : function
-        What to apply, for instance `adam`.
-    hyperparameters : dict
-        All its hyperparameters by name.
-
-    Examples
-    --------
-    >>> import updates
-    >>> rule = updates.rmsprop(rho=0.5)
-    >>> rule
-    rmsprop(learning_rate=1.0, rho=0.5, epsilon=1e-06, max_scaling=None)
-    >>> rule(learning_rate=0.1)
-    rmsprop(learning_rate=0.1, rho=0.5, epsilon=1e-06, max_scaling=None)
-    """
-
-    def __init__(self, rule: Callable[..., Any], hyperparameters: dict[str, Any]) -> None:
-        self.rule = rule
-        self.hyperparameters = hyperparameters
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Apply the rule to ``(loss_or_grads, params)``, or bind more hyperparameters."""
-        signature = inspect.signature(self.rule)
-        try:
-            given = signature.bind_partial(*args, **kwargs).arguments
-        except TypeError as error:
-            raise _wrong_call(self.rule.__name__, signature, error) from None
-        return self.rule(**{**self.hyperparameters, **given})
-
-    def __repr__(self) -> str:
-        bound = (
-            f"{name}={value!r}"
-            for name, value in self.hyperparameters.items()
-            if value is not REQUIRED
-        )
-        return f"{self.rule.__name__}({', '.join(bound)})"
-
-
-def _wrong_call(name: str, signature: inspect.Signature, error: TypeError) -> TypeError:
-    return TypeError(f"{name}: {error}; its signature is {name}{signature}")
+@once_a_call
+def _bias_correction(state: State, decay: TensorVariable, dtype: str) -> TensorVariable:
+    return state.call.cast(1 - decay**state.time, dtype)

@@ -27,6 +27,7 @@ import numpy as np
 from numpy.lib import format as npy
 from pytensor.compile.sharedvalue import SharedVariable
 
+from updates.declaration import public
 from updates.call import UpdatesLike
 from updates.state_dict import (
     CheckpointError,
@@ -43,6 +44,7 @@ _CRC_LENGTH = 8
 _BLOCK = 1 << 22
 
 
+@public
 def save(path: str | os.PathLike[str], updates: UpdatesLike, extra: Any = None) -> None:
     """Write everything that a dictionary of updates changes into one file.
 
@@ -99,6 +101,7 @@ def save(path: str | os.PathLike[str], updates: UpdatesLike, extra: Any = None) 
         writer.finish()
 
 
+@public
 def load(path: str | os.PathLike[str], updates: UpdatesLike, strict: bool = True) -> Any:
     """Put everything back that `save` wrote: all of it, or nothing if something does not fit.
 

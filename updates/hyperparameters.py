@@ -1,17 +1,24 @@
-"""Hyperparameters: what each name means, which values it admits, how it enters a formula.
+"""Hyperparameters: what one may be is its type in the signature that uses it.
 
-- ``RANGES``, ``COUNTS``, ``NATURALS``, ``FLAGS``, ``PLAIN``, ``RULES``, ``OPTIONAL``: what each
-  hyperparameter of the library may be, by name, or by ``<rule>.<name>`` where a rule differs
-- ``is_symbolic``: tell those that enter a formula from those that shape the graph
-- ``check``: refuse a bad value with a message that names it
-- ``evaluate``: turn a schedule into a symbolic scalar
-- ``as_scalar``: cast a checked value to the dtype of a parameter
+- ``NonNegative``, ``Positive``, ``Fraction``, ``Share``, ``AtLeastOne``, ``Finite``, ``Epsilon``,
+  ``NonNegativeOrInfinite``: scalars that enter a formula
+- ``LearningRate``, ``WeightDecay``: those that mean the same in most rules
+- ``NonNegativeNumber``, ``PositiveNumber``: plain numbers that do not enter a formula: where state starts, when a loop stops
+- ``Count``, ``Natural``, ``Flag``, ``WaitingRule``: what shapes the graph
+- ``Kind``: what such a type carries: a check, a description, and the symbol that a formula sees
+- ``kind_in``: the kind that an annotation carries, and whether it admits None
+- ``is_schedule``, ``evaluate``: tell a schedule from a value, and turn it into one
+
+A message says which values are admitted and which was given, and names the argument. The name of
+the public function is added by that function, once (``updates.declaration``).
 """
 
 import math
+import types
 from collections.abc import Callable
+from dataclasses import dataclass
 from numbers import Integral, Real
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin
 
 import numpy as np
 import pytensor.tensor as pt
@@ -19,156 +26,14 @@ from pytensor.graph.basic import Constant, Variable
 from pytensor.tensor.type import TensorType
 from pytensor.tensor.variable import TensorVariable
 
-Schedule = Callable[[Variable], Any]
+from updates import provenance
+
+Schedule = Callable[[Any], Any]
 Hyperparameter = Real | float | Variable | Schedule
 
 
-class Range(NamedTuple):
-    """The values that a hyperparameter admits, in words and as a test."""
-
-    words: str
-    admits: Callable[[float], bool]
-
-
-_FINITE = Range("a finite number", math.isfinite)
-_NOT_NEGATIVE = Range("a finite number >= 0", lambda x: 0 <= x < math.inf)
-_POSITIVE = Range("a finite number > 0", lambda x: 0 < x < math.inf)
-_FRACTION = Range("in [0, 1)", lambda x: 0 <= x < 1)
-_SHARE = Range("in [0, 1]", lambda x: 0 <= x <= 1)
-_AT_LEAST_ONE = Range("a finite number >= 1", lambda x: 1 <= x < math.inf)
-
-RANGES = {
-    # rules
-    "learning_rate": _NOT_NEGATIVE,
-    "epsilon": _NOT_NEGATIVE,
-    "epsilon_root": _NOT_NEGATIVE,
-    "epsilon_outside": _NOT_NEGATIVE,
-    "initial_accumulator": _NOT_NEGATIVE,
-    "momentum": _FRACTION,
-    "momentum_decay": _NOT_NEGATIVE,
-    "rho": _FRACTION,
-    "sam.rho": _NOT_NEGATIVE,
-    "beta1": _FRACTION,
-    "beta2": _FRACTION,
-    "beta3": _FRACTION,
-    "alpha": _NOT_NEGATIVE,
-    "beta": _NOT_NEGATIVE,
-    "gamma": _NOT_NEGATIVE,
-    "eta": _NOT_NEGATIVE,
-    "decay": _NOT_NEGATIVE,
-    "power": _NOT_NEGATIVE,
-    "start": Range("a number >= 0", lambda x: x >= 0),
-    "halflife": _POSITIVE,
-    "max_scaling": _POSITIVE,
-    "weight_decay": _NOT_NEGATIVE,
-    "threshold": _POSITIVE,
-    "clip_threshold": _POSITIVE,
-    "clipping_threshold": _POSITIVE,
-    "trust_coefficient": _POSITIVE,
-    "decay_rate": _NOT_NEGATIVE,
-    "min_norm": _NOT_NEGATIVE,
-    "max_learning_rate": _NOT_NEGATIVE,
-    "f_min": _FINITE,
-    "eta_minus": _SHARE,
-    "eta_plus": _AT_LEAST_ONE,
-    "min_step": _NOT_NEGATIVE,
-    "max_step": _POSITIVE,
-    "adam_learning_rate": _NOT_NEGATIVE,
-    "adam_beta1": _FRACTION,
-    "adam_beta2": _FRACTION,
-    "initial_distance": _POSITIVE,
-    "initial_step": _POSITIVE,
-    "distance_coefficient": _POSITIVE,
-    "weight_lr_power": _NOT_NEGATIVE,
-    # gradient and update transforms
-    "max_norm": _NOT_NEGATIVE,
-    "max_value": _FINITE,
-    "min_value": _FINITE,
-    "clipping": _NOT_NEGATIVE,
-    "l1": _NOT_NEGATIVE,
-    "normalize_gradients.epsilon": _POSITIVE,
-    "scale_gradients.factor": _FINITE,
-    "low": _FINITE,
-    "high": _FINITE,
-    "apply_ema.decay": _FRACTION,
-    "apply_lookahead.alpha": _SHARE,
-    "reduce_on_plateau.factor": _SHARE,
-    "rtol": _NOT_NEGATIVE,
-    "atol": _NOT_NEGATIVE,
-    "cooldown": _NOT_NEGATIVE,
-    # training
-    "min_improvement": _NOT_NEGATIVE,
-    "checkpoint_every": _NOT_NEGATIVE,
-    "min_scale": _SHARE,
-    # schedules
-    "value": _NOT_NEGATIVE,
-    "values": _NOT_NEGATIVE,
-    "initial_value": _NOT_NEGATIVE,
-    "end_value": _NOT_NEGATIVE,
-    "peak_value": _NOT_NEGATIVE,
-    "schedule": _NOT_NEGATIVE,
-    "schedules": _NOT_NEGATIVE,
-    "step_decay.factor": _SHARE,
-    "exponential_decay.decay_rate": _POSITIVE,
-    "polynomial_decay.power": _POSITIVE,
-    "exponent": _POSITIVE,
-    "cosine_restarts.factor": _AT_LEAST_ONE,
-    "cosine_restarts.decay": _SHARE,
-    "warmup_fraction": _FRACTION,
-    "final_fraction": _SHARE,
-    "divisor": _AT_LEAST_ONE,
-    "final_divisor": _AT_LEAST_ONE,
-}
-COUNTS = {
-    "n_win",
-    "min_dim_size_to_factor",
-    "ns_steps",
-    "update_interval",
-    "every",
-    "patience",
-    "train_batches",
-    "max_updates",
-    "max_epochs",
-    "validate_every",
-}
-NATURALS = {"seed", "root", "minimize.patience", "iterate.patience"}
-FLAGS = {
-    "nesterov",
-    "rate_in_velocity",
-    "safeguard_warmup",
-    "staircase",
-    "multiply_by_parameter_scale",
-    "return_norm",
-    "monitor_gradients",
-    "monitor_updates",
-    "progress",
-    "drop_last",
-}
-# Numbers that do not enter a formula: where state starts, when a loop stops.
-PLAIN = {"initial_accumulator", "initial_distance", "min_improvement", "checkpoint_every"}
-RULES = {"rule"}
-# Hyperparameters that may be None, which leaves out what they control.
-OPTIONAL = {
-    "adam_learning_rate",
-    "high",
-    "dowg.initial_distance",
-    "prodigy.beta3",
-    "low",
-    "max_scaling",
-    "min_value",
-    "momentum_decay",
-    "adafactor.momentum",
-    "exponential_decay.end_value",
-    "train_batches",
-    "max_updates",
-    "max_epochs",
-    "minimize.patience",
-    "iterate.patience",
-}
-
-
 class _Required:
-    """Stands in a signature where Lasagne has no default."""
+    """Stands for the value of a hyperparameter that has no default and was not given."""
 
     def __repr__(self) -> str:
         return "<required>"
@@ -180,75 +45,255 @@ class _Required:
 REQUIRED: Any = _Required()
 
 
-def check(owner: str, name: str, value: Any, *, schedules: bool = True) -> None:
-    """Refuse a value that a hyperparameter cannot have.
+class Interval(NamedTuple):
+    """The numbers that a hyperparameter admits: in words, and as a test."""
 
-    Parameters
+    words: str
+    admits: Callable[[float], bool]
+
+    def check(self, name: str, value: Any, remark: str = "") -> None:
+        """Refuse a number outside of the interval."""
+        try:
+            number = float(value)
+        except OverflowError:  # an int beyond all floats
+            number = math.inf
+        if not self.admits(number):
+            raise ValueError(f"{name} must be {self.words}, got {value}{remark}")
+
+    @property
+    def adjective(self) -> str:
+        """The words as they stand behind a noun: ``finite and >= 0``."""
+        words = self.words.removeprefix("a ").replace("number", "and").strip()
+        return words.removeprefix("and ").removesuffix(" and")
+
+
+class Kind:
+    """What the annotation of a hyperparameter carries: what it admits, and how it is used.
+
+    Attributes
     ----------
-    owner : str
-        The rule or transform that is being called, for the message.
-    name : str
-        The argument, as the tables above name it.
-    value : object
-        What the user gave.
-    schedules : bool, optional
-        Whether this argument may be a schedule.
-
-    Raises
-    ------
-    TypeError
-        If the value is neither a real number, nor a symbolic real scalar, nor a schedule (a
-        count takes an integer only, a flag a bool only, since they shape the graph).
-    ValueError
-        If it is a symbol with axes, or a number that is not in the range of its name.
+    expected : str
+        What a value must be, for messages.
+    example : str
+        A value, for the message that one is missing.
+    words : str
+        What it is for, where the function itself does not say.
+    enters_formula : bool
+        Whether a formula sees a symbol; otherwise it sees the value itself.
     """
-    if value is REQUIRED:
-        number = "4" if name in COUNTS else "0.01"
-        example = "updates.sgd(learning_rate=0.01)" if name in RULES else number
-        raise TypeError(f"{owner}: {name} is required, for example {name}={example}")
-    names = {name, f"{owner}.{name}"}
-    if value is None and names & OPTIONAL:
-        return
-    if name in RULES:
-        if not callable(value) or isinstance(value, Variable):
-            expected = "a rule that waits for its loss, such as updates.sgd(learning_rate=0.01)"
-            raise _wrong_type(owner, name, expected, value)
-    elif names & NATURALS:
-        if not isinstance(value, Integral) or isinstance(value, bool):
-            raise _wrong_type(owner, name, "an integer", value)
-        if value < 0:
-            raise ValueError(f"{owner}: {name} must be >= 0, got {value}")
-    elif name in PLAIN:
+
+    expected: str
+    example = "0.01"
+    words = ""
+    enters_formula = False
+
+    def check(self, name: str, value: Any, schedules: bool = True) -> None:
+        """Raise a TypeError or a ValueError that names the argument if the value is not admitted.
+
+        `schedules` tells whether a schedule is admitted where a scalar is.
+        """
+        raise NotImplementedError
+
+    def described(self, schedules: bool = True) -> tuple[str, str]:
+        """Return the type and the range, as a docstring has them."""
+        raise NotImplementedError
+
+    def kept(self, value: Any) -> Any:
+        """Return a checked value in the form in which a `Schedule` keeps it."""
+        return value
+
+    def seen(self, name: str, value: Any) -> Any:
+        """Return what the formula of a schedule sees of a checked value."""
+        return value
+
+
+@dataclass(frozen=True)
+class Scalar(Kind):
+    """A number, a symbolic scalar, a shared variable or a schedule; it enters the formula.
+
+    With `has_floor` it is an epsilon, at least the smallest normal number of its dtype: then a zero
+    gradient divided by a size of zero is zero. Beside any other size that is lost in rounding,
+    except in float16, where it is 6e-5 and 1e-8 would be 0.
+    """
+
+    interval: Interval
+    words: str = ""
+    has_floor: bool = False
+    enters_formula = True
+
+    @property
+    def example(self) -> str:  # type: ignore[override]
+        return "0.9" if self.interval is FRACTION else "0.01"
+
+    def check(self, name: str, value: Any, schedules: bool = True) -> None:
+        if isinstance(value, Variable):
+            _check_symbol(name, value)
+            if isinstance(value, Constant):
+                self.interval.check(name, value.data)
+        elif isinstance(value, Real) and not isinstance(value, bool):
+            self.interval.check(name, value)
+        elif not schedules:
+            raise wrong_type(name, "a number, a symbolic scalar or a shared variable", value)
+        elif not is_schedule(value):
+            expected = (
+                "a number, a symbolic scalar, a shared variable or a schedule (a callable: "
+                "symbolic step -> scalar)"
+            )
+            raise wrong_type(name, expected, value)
+
+    def symbol(self, name: str, value: Any, dtype: str) -> TensorVariable:
+        """Cast a checked value that is not a schedule to a dtype.
+
+        Raises
+        ------
+        ValueError
+            If rounding to `dtype` takes a number out of its range: ``1 - 1e-9`` is 1 in float32.
+        """
+        if isinstance(value, Constant):
+            value = value.data.item()
+        least = np.finfo(dtype).tiny if self.has_floor else None
+        if isinstance(value, Variable):
+            symbol = provenance.cast(value, dtype)
+            return symbol if least is None else provenance.reads_as(pt.maximum(symbol, least))
+        with np.errstate(over="ignore"):
+            rounded = np.asarray(value, dtype=dtype)
+        self.interval.check(name, rounded, f" (that is {value!r} in {dtype})")
+        constant = pt.constant(rounded if least is None else np.maximum(rounded, least))
+        return provenance.mark(constant, number=value)
+
+    def seen(self, name: str, value: Any) -> Any:
+        return self.symbol(name, value, "float64")
+
+    def described(self, schedules: bool = True) -> tuple[str, str]:
+        end = ", shared variable or schedule" if schedules else " or shared variable"
+        return f"float, symbolic scalar{end}", self.interval.adjective
+
+
+@dataclass(frozen=True)
+class PlainNumber(Kind):
+    """A number that does not enter the formula as a symbol."""
+
+    interval: Interval
+
+    def check(self, name: str, value: Any, schedules: bool = True) -> None:
         if not isinstance(value, Real) or isinstance(value, bool):
-            raise _wrong_type(owner, name, "a number, not a symbol or a schedule", value)
-        _check_range(owner, name, value)
-    elif name in FLAGS:
-        if not isinstance(value, bool | np.bool_):
-            raise _wrong_type(owner, name, "True or False", value)
-    elif name in COUNTS:
+            raise wrong_type(name, "a number, not a symbol or a schedule", value)
+        self.interval.check(name, value)
+
+    def described(self, schedules: bool = True) -> tuple[str, str]:
+        return "float", self.interval.adjective
+
+
+@dataclass(frozen=True)
+class Integer(Kind):
+    """An integer that shapes the graph."""
+
+    least: int
+    example = "4"
+
+    def check(self, name: str, value: Any, schedules: bool = True) -> None:
         if not isinstance(value, Integral) or isinstance(value, bool):
-            raise _wrong_type(owner, name, "an integer (it shapes the graph)", value)
-        if value <= 0:
-            raise ValueError(f"{owner}: {name} must be > 0, got {value}")
-    elif isinstance(value, Variable):
-        _check_symbol(owner, name, value)
-    elif isinstance(value, Real) and not isinstance(value, bool):
-        _check_range(owner, name, value)
-    elif not schedules:
-        raise _wrong_type(owner, name, "a number, a symbolic scalar or a shared variable", value)
-    elif not is_schedule(value):
-        raise _wrong_type(
-            owner,
-            name,
-            "a number, a symbolic scalar, a shared variable or a schedule (a callable: symbolic "
-            "step -> scalar)",
-            value,
-        )
+            raise wrong_type(name, "an integer (it shapes the graph)", value)
+        if value < self.least:
+            raise ValueError(f"{name} must be {self._words}, got {value}")
+
+    def described(self, schedules: bool = True) -> tuple[str, str]:
+        return "int", self._words
+
+    @property
+    def _words(self) -> str:
+        return "> 0" if self.least == 1 else f">= {self.least}"
 
 
-def is_symbolic(name: str) -> bool:
-    """Tell whether a hyperparameter enters formulas as a scalar, or else shapes the graph."""
-    return name not in FLAGS | COUNTS | NATURALS | PLAIN | RULES
+@dataclass(frozen=True)
+class TrueOrFalse(Kind):
+    """A switch that shapes the graph."""
+
+    example = "True"
+
+    def check(self, name: str, value: Any, schedules: bool = True) -> None:
+        if not isinstance(value, bool | np.bool_):
+            raise wrong_type(name, "True or False", value)
+
+    def described(self, schedules: bool = True) -> tuple[str, str]:
+        return "bool", ""
+
+
+@dataclass(frozen=True)
+class Waiting(Kind):
+    """A rule that waits for its loss and parameters."""
+
+    example = "updates.sgd(learning_rate=0.01)"
+
+    def check(self, name: str, value: Any, schedules: bool = True) -> None:
+        if not callable(value) or isinstance(value, Variable):
+            expected = f"a rule that waits for its loss, such as {self.example}"
+            raise wrong_type(name, expected, value)
+
+    def described(self, schedules: bool = True) -> tuple[str, str]:
+        return "rule that waits, or function of a loss or gradients and of parameters", ""
+
+
+@dataclass(frozen=True)
+class OneOf(Kind):
+    """One of a few words."""
+
+    choices: tuple[str, ...]
+
+    def check(self, name: str, value: Any, schedules: bool = True) -> None:
+        if value not in self.choices:
+            choices = " or ".join(map(repr, self.choices))
+            raise ValueError(f"{name} must be {choices}, got {value!r}")
+
+    def described(self, schedules: bool = True) -> tuple[str, str]:
+        return f"{{{', '.join(map(repr, self.choices))}}}", ""
+
+
+FINITE = Interval("a finite number", math.isfinite)
+NON_NEGATIVE = Interval("a finite number >= 0", lambda x: 0 <= x < math.inf)
+POSITIVE = Interval("a finite number > 0", lambda x: 0 < x < math.inf)
+FRACTION = Interval("in [0, 1)", lambda x: 0 <= x < 1)
+SHARE = Interval("in [0, 1]", lambda x: 0 <= x <= 1)
+AT_LEAST_ONE = Interval("a finite number >= 1", lambda x: 1 <= x < math.inf)
+NON_NEGATIVE_OR_INFINITE = Interval("a number >= 0", lambda x: x >= 0)
+
+Finite = Annotated[Hyperparameter, Scalar(FINITE)]
+NonNegative = Annotated[Hyperparameter, Scalar(NON_NEGATIVE)]
+Positive = Annotated[Hyperparameter, Scalar(POSITIVE)]
+Fraction = Annotated[Hyperparameter, Scalar(FRACTION)]
+Share = Annotated[Hyperparameter, Scalar(SHARE)]
+AtLeastOne = Annotated[Hyperparameter, Scalar(AT_LEAST_ONE)]
+NonNegativeOrInfinite = Annotated[Hyperparameter, Scalar(NON_NEGATIVE_OR_INFINITE)]
+
+LearningRate = Annotated[Hyperparameter, Scalar(NON_NEGATIVE, "factor of the step")]
+WeightDecay = Annotated[
+    Hyperparameter,
+    Scalar(NON_NEGATIVE, "how much of the parameter itself is added to the direction"),
+]
+_EPSILON = "keeps the division away from zero"
+Epsilon = Annotated[Hyperparameter, Scalar(NON_NEGATIVE, _EPSILON, has_floor=True)]
+PositiveEpsilon = Annotated[Hyperparameter, Scalar(POSITIVE, _EPSILON, has_floor=True)]
+
+NonNegativeNumber = Annotated[float, PlainNumber(NON_NEGATIVE)]
+PositiveNumber = Annotated[float, PlainNumber(POSITIVE)]
+Count = Annotated[int, Integer(1)]
+Natural = Annotated[int, Integer(0)]
+Flag = Annotated[bool, TrueOrFalse()]
+WaitingRule = Annotated[Callable[..., Any], Waiting()]
+
+
+def kind_in(annotation: Any) -> tuple[Kind | None, bool]:
+    """Return the kind that an annotation carries, if any, and whether it admits None."""
+    admits_none = False
+    if get_origin(annotation) in (Union, types.UnionType):
+        options = [option for option in get_args(annotation) if option is not types.NoneType]
+        admits_none = len(options) < len(get_args(annotation))
+        annotation = options[0] if len(options) == 1 else None
+    if get_origin(annotation) is Annotated:
+        for carried in annotation.__metadata__:
+            if isinstance(carried, Kind):
+                return carried, admits_none
+    return None, admits_none
 
 
 def is_schedule(value: Any) -> bool:
@@ -256,7 +301,7 @@ def is_schedule(value: Any) -> bool:
     return callable(value) and not isinstance(value, Variable)
 
 
-def evaluate(owner: str, name: str, schedule: Schedule, step: Variable) -> Any:
+def evaluate(kind: Kind, name: str, schedule: Schedule, step: Variable) -> Any:
     """Call a schedule with the symbolic step and check what it returns.
 
     Raises
@@ -267,70 +312,44 @@ def evaluate(owner: str, name: str, schedule: Schedule, step: Variable) -> Any:
     TypeError
         If it returns something else.
     """
+    given = f"the schedule given as {name}"
     try:
         value = schedule(step)
     except Exception as error:
         raise ValueError(
-            f"{owner}: the schedule given as {name} failed on a symbolic step ({error}); it must "
-            "build its value from PyTensor operations, for example pytensor.tensor.switch "
-            "where Python would use if"
+            f"{given} failed on a symbolic step ({error}); it must build its value from PyTensor "
+            "operations, for example pytensor.tensor.switch where Python would use if"
         ) from error
-    returned = f"{owner}: the schedule given as {name} returned a bad value"
-    check(returned, name, value, schedules=False)
+    try:
+        kind.check(name, value, schedules=False)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{given} returned a bad value: {error}") from None
     return value
 
 
-def as_scalar(owner: str, name: str, value: Any, dtype: str) -> TensorVariable:
-    """Cast a checked hyperparameter to the dtype of a parameter.
-
-    An epsilon becomes at least the smallest normal number of `dtype`, so that a zero gradient
-    divided by a size of zero is zero. Beside any other size it is lost in rounding, except in
-    float16, where it is 6e-5 and 1e-8 would be 0.
-
-    Raises
-    ------
-    ValueError
-        If rounding to `dtype` takes a number out of its range: ``1 - 1e-9`` is 1 in float32.
-    """
-    if isinstance(value, Constant):
-        value = value.data.item()
-    least = np.finfo(dtype).tiny if name.startswith("epsilon") else None
-    if isinstance(value, Variable):
-        symbol = pt.cast(value, dtype)
-        return symbol if least is None else pt.maximum(symbol, least)
-    with np.errstate(over="ignore"):
-        rounded = np.asarray(value, dtype=dtype)
-    _check_range(owner, name, rounded, f" (that is {value!r} in {dtype})")
-    return pt.constant(rounded if least is None else np.maximum(rounded, least))
-
-
-def _wrong_type(owner: str, name: str, expected: str, value: Any) -> TypeError:
-    advice = "; an array of one element gives its number by .item()"
+def wrong_type(name: str, expected: str, value: Any) -> TypeError:
+    """Say what an argument must be and what it is."""
+    if isinstance(value, np.ndarray):
+        advice = "; an array of one element gives its number by .item()"
+    elif isinstance(value, list | tuple) and len(value) > 1:
+        advice = (
+            "; one value serves all parameters: for others of their own, join several calls with "
+            "merge_updates"
+        )
+    else:
+        advice = ""
     return TypeError(
-        f"{owner}: {name} must be {expected}, got {value!r} of type {type(value).__name__}"
-        + (advice if isinstance(value, np.ndarray) else "")
+        f"{name} must be {expected}, got {value!r} of type {type(value).__name__}{advice}"
     )
 
 
-def _check_symbol(owner: str, name: str, value: Variable) -> None:
+def _check_symbol(name: str, value: Variable) -> None:
     if not isinstance(value.type, TensorType) or np.dtype(value.type.dtype).kind not in "fiu":
         raise TypeError(
-            f"{owner}: {name} must be a real scalar, got the symbol {value} of type {value.type}"
+            f"{name} must be a real scalar, got the symbol {value} of type {value.type}"
         )
     if value.type.ndim != 0:
         raise ValueError(
-            f"{owner}: {name} must be a scalar, got the symbol {value} with {value.type.ndim} "
-            "axes; index it or reduce it to a scalar first"
+            f"{name} must be a scalar, got the symbol {value} with {value.type.ndim} axes; index it "
+            "or reduce it to a scalar first"
         )
-    if isinstance(value, Constant):
-        _check_range(owner, name, value.data)
-
-
-def _check_range(owner: str, name: str, value: Any, remark: str = "") -> None:
-    try:
-        number = float(value)
-    except OverflowError:  # an int beyond all floats
-        number = math.inf
-    range_ = RANGES.get(f"{owner}.{name}") or RANGES[name]
-    if not range_.admits(number):
-        raise ValueError(f"{owner}: {name} must be {range_.words}, got {value}{remark}")

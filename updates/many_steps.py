@@ -22,13 +22,16 @@ from pytensor.scan.op import Scan, ScanInfo
 from pytensor.tensor.type import TensorType, discrete_dtypes
 from pytensor.tensor.variable import TensorVariable
 
+from updates import provenance
 from updates.arguments import kind_of
 from updates.call import UpdatesLike, checked_updates
+from updates.declaration import named, public
 from updates.loss_graph import default_updates
 
 OWNER = "many_steps"
 
 
+@public
 def many_steps(
     updates: UpdatesLike,
     outputs: Variable | Sequence[Variable],
@@ -97,7 +100,8 @@ def many_steps(
     >>> float(w.get_value())
     2.4375
     """
-    copy = checked_updates(OWNER, updates)
+    with named(OWNER):
+        copy = checked_updates(updates)
     single = isinstance(outputs, Variable)
     kept = _checked_outputs([outputs] if single else outputs)
     _check_indices(index, indices)
@@ -138,6 +142,8 @@ def many_steps(
     lengths = [steps] * len(kept)
     results = loop(steps, indices.astype(index.dtype), *copy, *lengths, *fixed, return_list=True)
     stacked, last = results[: len(kept)], results[len(kept) :]
+    for result, new_value in zip(last, copy.values(), strict=True):
+        provenance.chosen(result, new_value)
     return OrderedDict(zip(copy, last, strict=True)), stacked[0] if single else stacked
 
 

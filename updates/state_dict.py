@@ -22,14 +22,17 @@ import numpy as np
 from pytensor.compile.sharedvalue import SharedVariable
 
 from updates.call import UpdatesLike, checked_updates
+from updates.declaration import named, public
 from updates.loss_graph import default_updates
 from updates.state import is_state, start_of
 
 
+@public
 class CheckpointError(ValueError):
     """Saved state that does not fit, or a file of it that is damaged, hostile or too new."""
 
 
+@public
 def state_dict(updates: UpdatesLike) -> dict[str, np.ndarray]:
     """Return copies of the values of everything that a dictionary of updates changes.
 
@@ -67,6 +70,7 @@ def state_dict(updates: UpdatesLike) -> dict[str, np.ndarray]:
     return {key: np.array(to_array(variable)) for key, variable in variables.items()}
 
 
+@public
 def load_state_dict(
     updates: UpdatesLike, state: Mapping[str, Any], strict: bool = True
 ) -> tuple[list[str], list[str]]:
@@ -127,6 +131,7 @@ def load_state_dict(
     return missing, unexpected
 
 
+@public
 def reset(updates: UpdatesLike) -> None:
     """Put the state that the library made back to its start, as if no step had been taken.
 
@@ -160,7 +165,8 @@ def reset(updates: UpdatesLike) -> None:
 
 def keyed(owner: str, updates: UpdatesLike) -> OrderedDict[str, SharedVariable]:
     """Give every variable that a dictionary changes its key, in the order of the dictionary."""
-    copy = checked_updates(owner, updates)
+    with named(owner):
+        copy = checked_updates(updates)
     variables: list[Any] = [*copy, *default_updates(copy.values(), without=copy)]
     names = {variable.name for variable in variables}
     result: OrderedDict[str, SharedVariable] = OrderedDict()

@@ -22,10 +22,11 @@ import numpy as np
 import pytensor
 
 import updates
-from updates import rules
+from updates import provenance, rules
 from updates.command_line.errors import CommandError, unknown
 from updates.command_line.functions import Function
-from updates.hyperparameters import REQUIRED, check
+from updates.declaration import declaration_of
+from updates.hyperparameters import REQUIRED
 
 # Learning rates to choose from: eight a decade, with as many digits as a table shows. None is
 # round: steps of 1 or 0.5 along signs would land on a minimum by accident.
@@ -99,7 +100,7 @@ class Walker:
         loss = function.loss(self._x[0, 0], self._x[0, 1])
         self._updates = rule_at(rule, self._rate, **settings)(loss, [self._x])
         self._step = pytensor.function([], updates=self._updates, mode="FAST_COMPILE")
-        averages = (v for v in self._updates if hasattr(v.tag, "updates_average_of"))
+        averages = (v for v in self._updates if provenance.of(v).average_of is not None)
         self._where: Any = next(averages, self._x)
 
     def walk(self, learning_rate: float, steps: int, bound: float = math.inf) -> Walk:
@@ -236,7 +237,9 @@ def _checked_entrant(text: str) -> Entrant:
     except ValueError:
         raise CommandError(f"{name}: learning_rate must be a number, got {rate!r}") from None
     try:
-        check(name, "learning_rate", learning_rate)
+        declaration_of(getattr(rules, name)).kinds["learning_rate"].check(
+            "learning_rate", learning_rate
+        )
     except ValueError as error:
-        raise CommandError(str(error)) from None
+        raise CommandError(f"{name}: {error}") from None
     return Entrant(name, learning_rate)

@@ -10,7 +10,8 @@
 - ``reads``: the old values that each next value needs
 """
 
-from updates.description.describe import Description, describe
-from updates.description.draw import draw
+from updates.description.describe import *
+from updates.description.draw import *
+from updates.declaration import public_names
 
-__all__ = ["Description", "describe", "draw"]
+__all__ = public_names(__name__)

@@ -10,6 +10,7 @@ from typing import Any
 
 from pytensor.graph.basic import Variable
 
+from updates.declaration import public
 from updates.call import UpdatesLike
 from updates.description.mistakes import mistakes
 from updates.description.rows import (
@@ -32,6 +33,7 @@ _NOUNS = {
 }
 
 
+@public
 class Description:
     """The variables of a dictionary of updates; printing it gives a table.
 
@@ -161,6 +163,7 @@ class Description:
         return ", ".join(told)
 
 
+@public
 def describe(updates: UpdatesLike, loss: Variable | None = None) -> Description:
     """Show what a dictionary of updates holds and does: a table with a formula a row.
 

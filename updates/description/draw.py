@@ -10,6 +10,7 @@ from typing import Any
 
 from pytensor.graph.basic import Variable
 
+from updates.declaration import public
 from updates.call import UpdatesLike
 from updates.description.reads import Reads, is_given, reads_of
 from updates.description.rows import (
@@ -63,6 +64,7 @@ class Diagram:
         return {old for old, _ in lines}, {new for _, new in lines}
 
 
+@public
 def draw(updates: UpdatesLike, loss: Variable | None = None, axes: Any = None) -> Any:
     """Draw which old values each new value reads.
 

@@ -17,6 +17,7 @@ from pytensor.graph.basic import Variable
 
 from updates.arguments import NO_GRADIENT, checked_loss, is_float_tensor
 from updates.call import checked_updates
+from updates.declaration import named
 from updates.description.expression import Term, symbol, written
 from updates.description.formula import Formulas, is_clock
 from updates.description.gradients import gradients_in
@@ -85,7 +86,8 @@ def rows_of(
 
 def all_items(owner: str, updates: Any) -> dict[Any, Variable]:
     """Return the items of a dictionary with those that a function adds by itself."""
-    copy = checked_updates(owner, updates)
+    with named(owner):
+        copy = checked_updates(updates)
     return {**copy, **default_updates(copy.values(), without=copy)}
 
 
@@ -93,7 +95,8 @@ def checked_params_of(owner: str, loss: Variable | None) -> list[Any] | None:
     """Find the parameters of a loss, or say why there are none."""
     if loss is None:
         return None
-    checked_loss(owner, loss, "parameters are what it depends on")
+    with named(owner):
+        checked_loss(loss, "parameters are what it depends on")
     try:
         return params_of(loss)
     except NO_GRADIENT as error:

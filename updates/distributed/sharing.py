@@ -18,7 +18,8 @@ from updates.arguments import kind_of
 from updates.call import UpdatesLike, checked_updates
 from updates.distributed.machines import BUCKET
 from updates.distributed.processes import agree_on, communicator, is_root
-from updates.hyperparameters import check
+from updates.declaration import named
+from updates.hyperparameters import Integer, TrueOrFalse
 from updates.state_dict import assign, checked_value, keyed, to_array
 
 T = TypeVar("T")
@@ -78,7 +79,8 @@ def broadcast(
                 f"{owner}: params[{index}] must be a shared variable (made by pytensor.shared), "
                 f"got {variable!r} of type {kind_of(variable)}"
             )
-    check(owner, "root", root)
+    with named(owner):
+        Integer(0).check("root", root)
     if root >= comm.size:
         raise ValueError(
             f"{owner}: root must be a rank from 0 to {comm.size - 1}, as there are {comm.size} "
@@ -156,8 +158,9 @@ def shard(
     """
     owner = "shard"
     comm = communicator(owner, comm)
-    check(owner, "seed", seed)
-    check(owner, "drop_last", drop_last)
+    with named(owner):
+        Integer(0).check("seed", seed)
+        TrueOrFalse().check("drop_last", drop_last)
     if not isinstance(arrays, list | tuple):
         raise TypeError(
             f"{owner}: arrays must be a list of arrays such as [x, y], got an object of type "
@@ -270,7 +273,7 @@ def load(
     """
     owner = "load"
     comm = communicator(owner, comm)
-    variables = list(checked_updates(owner, updates))
+    variables = list(checked_updates(updates))
     keys = list(keyed(owner, updates))
     lines = [f"{owner} of {len(keys)} variables", *keys]
     agree_on(comm, lines)

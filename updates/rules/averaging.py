@@ -9,23 +9,30 @@ The averages are state named ``average``, tagged with the parameter that they av
 """
 
 import pytensor.tensor as pt
-from pytensor.tensor.variable import TensorVariable
 
-from updates.arguments import LossOrGrads, Params
-from updates.call import Call, Updates, rule, rule_call
-from updates.hyperparameters import Hyperparameter
+from updates.call import State, Tensor, once_a_call
+from updates.hyperparameters import (
+    Epsilon,
+    Fraction,
+    LearningRate,
+    NonNegative,
+    NonNegativeOrInfinite,
+    WeightDecay,
+)
 from updates.norms import ratio
+from updates.rule import rule
 
 
 @rule
 def asgd(
-    loss_or_grads: LossOrGrads | None = None,
-    params: Params | None = None,
-    learning_rate: Hyperparameter = 0.01,
-    decay: Hyperparameter = 1e-4,
-    power: Hyperparameter = 0.75,
-    start: Hyperparameter = 1e6,
-) -> Updates:
+    state: State,
+    param: Tensor,
+    grad: Tensor,
+    learning_rate: LearningRate = 0.01,
+    decay: NonNegative = 1e-4,
+    power: NonNegative = 0.75,
+    start: NonNegativeOrInfinite = 1e6,
+) -> Tensor:
     """Averaged gradient descent: steps that shrink, and the average of where they lead.
 
     - ``lr_k = lr / (1 + decay*lr*k)^power``
@@ -35,48 +42,18 @@ def asgd(
     ``k`` counts calls from 0. Training goes on at ``p``; ``x`` is what to use in the end. Up to
     ``k = start + 1`` it is the parameter itself.
 
-    Parameters
-    ----------
-    loss_or_grads : symbolic scalar, or list of symbolic tensors
-        A loss to differentiate, or one gradient a parameter. Without it and `params` the call
-        is deferred.
-    params : shared variable, or list of shared variables
-        Floating-point parameters of any shapes and dtypes. ``W[index]`` stands for rows of a
-        table ``W``; its other rows and their state rest.
-    learning_rate : float, symbolic scalar, shared variable or schedule, optional
-        Factor of the step, finite and >= 0.
-    decay : float, symbolic scalar, shared variable or schedule, optional
-        How fast the steps shrink, and weight of the parameter in its gradient, finite and >= 0.
-    power : float, symbolic scalar, shared variable or schedule, optional
-        Exponent with which the steps shrink, finite and >= 0.
-    start : float, symbolic scalar, shared variable or schedule, optional
-        Calls before the average begins, >= 0; infinity is never.
+    decay : how fast the steps shrink, and weight of the parameter in its gradient
+    power : exponent with which the steps shrink
+    start : calls before the average begins; infinity is never
+    state : average, step
 
-    Returns
-    -------
-    OrderedDict
-        Shared variable to next value: average, parameter and step.
-        A `Deferred` when the call is deferred.
+    `sgd` : without the average
+    `schedule_free_sgd` : the average takes part in the training
 
-    Raises
-    ------
-    ValueError, TypeError
-        If an argument is out of range or of the wrong kind, or loss, gradients and parameters do
-        not fit; the message names it.
-
-    See Also
-    --------
-    sgd : without the average.
-    schedule_free_sgd : the average takes part in the training.
-
-    References
-    ----------
     Polyak, Juditsky (1992), "Acceleration of stochastic approximation by averaging", SIAM Journal
     on Control and Optimization 30(4); the form is PyTorch's, whose ``lambd``, ``alpha`` and ``t0``
     are `decay`, `power` and `start`.
 
-    Examples
-    --------
     >>> import pytensor
     >>> from updates import asgd
     >>> w = pytensor.shared(1.0, name="w")
@@ -88,26 +65,23 @@ def asgd(
     w/asgd/average 0.576
     w 0.512
     """
-    call = rule_call(asgd, loss_or_grads, params, learning_rate, decay, power, start)
-    for param, grad, (learning_rate, decay, power, start) in call:
-        rate = learning_rate / (1 + decay * learning_rate * (call.time - 1)) ** power
-        param_new = param - rate.astype(param.dtype) * (grad + decay * param)
-        share = (1 / pt.maximum(1, call.time - 1 - start)).astype(param.dtype)
-        average = call.average_of(param)
-        call[average] = (1 - share) * average + share * param_new
-        call[param] = param_new
-    return call.updates
+    rate, share = _rate_and_share(state, learning_rate, decay, power, start)
+    param_new = param - rate * (grad + decay * param)
+    average = state.copy("average", is_average=True)
+    state.update(average, (1 - share) * average + share * param_new)
+    return param_new
 
 
 @rule
 def schedule_free_sgd(
-    loss_or_grads: LossOrGrads | None = None,
-    params: Params | None = None,
-    learning_rate: Hyperparameter = 1.0,
-    momentum: Hyperparameter = 0.9,
-    weight_decay: Hyperparameter = 0.0,
-    weight_lr_power: Hyperparameter = 2.0,
-) -> Updates:
+    state: State,
+    param: Tensor,
+    grad: Tensor,
+    learning_rate: LearningRate = 1.0,
+    momentum: Fraction = 0.9,
+    weight_decay: WeightDecay = 0.0,
+    weight_lr_power: NonNegative = 2.0,
+) -> Tensor:
     """Schedule-free gradient descent: averaging in the place of a falling learning rate.
 
     - ``z' = z - lr*(g + wd*p)``
@@ -118,84 +92,34 @@ def schedule_free_sgd(
     parameter ``p`` is where gradients are taken; ``x`` is what to use in the end, and ``z`` the
     fast sequence that it averages. Warming the learning rate up helps, letting it fall does not.
 
-    Parameters
-    ----------
-    loss_or_grads : symbolic scalar, or list of symbolic tensors
-        A loss to differentiate, or one gradient a parameter. Without it and `params` the call
-        is deferred.
-    params : shared variable, or list of shared variables
-        Floating-point parameters of any shapes and dtypes. ``W[index]`` stands for rows of a
-        table ``W``; its other rows and their state rest.
-    learning_rate : float, symbolic scalar, shared variable or schedule, optional
-        Factor of the step, finite and >= 0.
-    momentum : float, symbolic scalar, shared variable or schedule, optional
-        How close the parameter is to the average, in [0, 1); optax's ``b1``.
-    weight_decay : float, symbolic scalar, shared variable or schedule, optional
-        Weight of the parameter in its gradient, finite and >= 0.
-    weight_lr_power : float, symbolic scalar, shared variable or schedule, optional
-        How strongly a larger learning rate makes a call count more, finite and >= 0.
+    momentum : how close the parameter is to the average; optax's ``b1``
+    weight_decay : weight of the parameter in its gradient
+    weight_lr_power : how strongly a larger learning rate makes a call count more
+    state : base, average, parameter; max_learning_rate, weight_sum for the whole call
 
-    Returns
-    -------
-    OrderedDict
-        Shared variable to next value: base, average and parameter; max_learning_rate and
-        weight_sum for the whole call.
-        A `Deferred` when the call is deferred.
+    `schedule_free_adamw` : with Adam's step sizes
+    `asgd` : the average takes no part in the training
 
-    Raises
-    ------
-    ValueError, TypeError
-        If an argument is out of range or of the wrong kind, or loss, gradients and parameters do
-        not fit; the message names it.
-
-    See Also
-    --------
-    schedule_free_adamw : with Adam's step sizes.
-    asgd : the average takes no part in the training.
-
-    References
-    ----------
     Defazio et al. (2024), "The Road Less Scheduled", arXiv:2405.15682. The form is optax's, except
     that the average is stored, which optax works out from ``p`` and ``z``, and that a schedule is
     evaluated at 0, 1, 2, ... for the weights too, where optax is one ahead.
-
-    Examples
-    --------
-    >>> import pytensor
-    >>> from updates import schedule_free_sgd
-    >>> w = pytensor.shared(1.0, name="w")
-    >>> step = pytensor.function([], updates=schedule_free_sgd(w**2, [w], learning_rate=0.1))
-    >>> _ = step(), step()
-    >>> round(float(w.get_value()), 6)
-    0.712
     """
-    call = rule_call(
-        schedule_free_sgd,
-        loss_or_grads,
-        params,
-        learning_rate,
-        momentum,
-        weight_decay,
-        weight_lr_power,
-    )
-    share = _share_of_this_call(call)
-    for param, grad, (learning_rate, momentum, weight_decay, _) in call:
-        step = learning_rate * (grad + weight_decay * param)
-        _move_schedule_free(call, param, step, momentum, share)
-    return call.updates
+    step = learning_rate * (grad + weight_decay * param)
+    return _moved(state, param, step, momentum)
 
 
 @rule
 def schedule_free_adamw(
-    loss_or_grads: LossOrGrads | None = None,
-    params: Params | None = None,
-    learning_rate: Hyperparameter = 0.0025,
-    beta1: Hyperparameter = 0.9,
-    beta2: Hyperparameter = 0.999,
-    epsilon: Hyperparameter = 1e-8,
-    weight_decay: Hyperparameter = 0.0,
-    weight_lr_power: Hyperparameter = 2.0,
-) -> Updates:
+    state: State,
+    param: Tensor,
+    grad: Tensor,
+    learning_rate: LearningRate = 0.0025,
+    beta1: Fraction = 0.9,
+    beta2: Fraction = 0.999,
+    epsilon: Epsilon = 1e-8,
+    weight_decay: WeightDecay = 0.0,
+    weight_lr_power: NonNegative = 2.0,
+) -> Tensor:
     """Schedule-free AdamW: Adam's step sizes, and averaging in the place of its first moment.
 
     - ``v' = b2*v + (1 - b2)*g^2``
@@ -206,89 +130,34 @@ def schedule_free_adamw(
     ``c = w_t / (w_1 + ... + w_t)`` with ``w_t = (largest lr so far)^weight_lr_power``. The
     parameter ``p`` is where gradients are taken; ``x`` is what to use in the end.
 
-    Parameters
-    ----------
-    loss_or_grads : symbolic scalar, or list of symbolic tensors
-        A loss to differentiate, or one gradient a parameter. Without it and `params` the call
-        is deferred.
-    params : shared variable, or list of shared variables
-        Floating-point parameters of any shapes and dtypes. ``W[index]`` stands for rows of a
-        table ``W``; its other rows and their state rest.
-    learning_rate : float, symbolic scalar, shared variable or schedule, optional
-        Factor of the step, finite and >= 0.
-    beta1 : float, symbolic scalar, shared variable or schedule, optional
-        How close the parameter is to the average, in [0, 1).
-    beta2 : float, symbolic scalar, shared variable or schedule, optional
-        Decay of the second moment, in [0, 1).
-    epsilon : float, symbolic scalar, shared variable or schedule, optional
-        Keeps the division away from zero, finite and >= 0.
-    weight_decay : float, symbolic scalar, shared variable or schedule, optional
-        How much of the parameter each step takes off, times the learning rate, finite and >= 0.
-    weight_lr_power : float, symbolic scalar, shared variable or schedule, optional
-        How strongly a larger learning rate makes a call count more, finite and >= 0.
+    beta1 : how close the parameter is to the average
+    beta2 : decay of the second moment
+    weight_decay : how much of the parameter each step takes off, times the learning rate
+    weight_lr_power : how strongly a larger learning rate makes a call count more
+    state : second_moment, base, average, step; max_learning_rate, weight_sum for the whole call
 
-    Returns
-    -------
-    OrderedDict
-        Shared variable to next value: second_moment, base, average, parameter and step;
-        max_learning_rate and weight_sum for the whole call.
-        A `Deferred` when the call is deferred.
+    `schedule_free_sgd` : without the second moment
+    `adam` : a first moment in the place of the average
 
-    Raises
-    ------
-    ValueError, TypeError
-        If an argument is out of range or of the wrong kind, or loss, gradients and parameters do
-        not fit; the message names it.
-
-    See Also
-    --------
-    schedule_free_sgd : without the second moment.
-    adam : a first moment in the place of the average.
-
-    References
-    ----------
     Defazio et al. (2024), "The Road Less Scheduled", arXiv:2405.15682; the form is optax's, with
     the exceptions that `schedule_free_sgd` names.
-
-    Examples
-    --------
-    >>> import pytensor
-    >>> from updates import schedule_free_adamw
-    >>> w = pytensor.shared(1.0, name="w")
-    >>> step = pytensor.function([], updates=schedule_free_adamw(w**2, [w], learning_rate=0.1))
-    >>> _ = step(), step()
-    >>> round(float(w.get_value()), 6)
-    0.847965
     """
-    call = rule_call(
-        schedule_free_adamw,
-        loss_or_grads,
-        params,
-        learning_rate,
-        beta1,
-        beta2,
-        epsilon,
-        weight_decay,
-        weight_lr_power,
-    )
-    share = _share_of_this_call(call)
-    for param, grad, (learning_rate, beta1, beta2, epsilon, weight_decay, _) in call:
-        second_moment = call.average(param, "second_moment", grad**2, beta2)
-        size = pt.sqrt(call.unbiased(second_moment, beta2)) + epsilon
-        step = learning_rate * (grad / size + weight_decay * param)
-        _move_schedule_free(call, param, step, beta1, share)
-    return call.updates
+    second_moment = state.average("second_moment", grad**2, beta2)
+    size = pt.sqrt(state.unbiased(second_moment, beta2)) + epsilon
+    step = learning_rate * (grad / size + weight_decay * param)
+    return _moved(state, param, step, beta1)
 
 
 @rule
 def madgrad(
-    loss_or_grads: LossOrGrads | None = None,
-    params: Params | None = None,
-    learning_rate: Hyperparameter = 0.01,
-    momentum: Hyperparameter = 0.9,
-    epsilon: Hyperparameter = 1e-6,
-    weight_decay: Hyperparameter = 0.0,
-) -> Updates:
+    state: State,
+    param: Tensor,
+    grad: Tensor,
+    learning_rate: LearningRate = 0.01,
+    momentum: Fraction = 0.9,
+    epsilon: Epsilon = 1e-6,
+    weight_decay: WeightDecay = 0.0,
+) -> Tensor:
     """MADGRAD: from the start, along the sum of all gradients over the cube root of their squares.
 
     - ``l_t = (lr + eps) * sqrt(t)``
@@ -299,98 +168,63 @@ def madgrad(
 
     ``p_0`` is the parameter at the start; ``t`` counts calls from 1. ``l_t`` is 0 where ``lr`` is.
 
-    Parameters
-    ----------
-    loss_or_grads : symbolic scalar, or list of symbolic tensors
-        A loss to differentiate, or one gradient a parameter. Without it and `params` the call
-        is deferred.
-    params : shared variable, or list of shared variables
-        Floating-point parameters of any shapes and dtypes. ``W[index]`` stands for rows of a
-        table ``W``; its other rows and their state rest.
-    learning_rate : float, symbolic scalar, shared variable or schedule, optional
-        Factor of the step, finite and >= 0.
-    momentum : float, symbolic scalar, shared variable or schedule, optional
-        How much of the parameter is kept, in [0, 1).
-    epsilon : float, symbolic scalar, shared variable or schedule, optional
-        Keeps the division away from zero, finite and >= 0.
-    weight_decay : float, symbolic scalar, shared variable or schedule, optional
-        Weight of the parameter in its gradient, finite and >= 0; often best at 0 here.
+    momentum : how much of the parameter is kept
+    weight_decay : weight of the parameter in its gradient; often best at 0 here
+    state : start, sum_of_gradients, sum_of_squares, step
 
-    Returns
-    -------
-    OrderedDict
-        Shared variable to next value: start, sum_of_gradients, sum_of_squares, parameter and step.
-        A `Deferred` when the call is deferred.
+    `adagrad` : the square root, and steps from where the parameter is
 
-    Raises
-    ------
-    ValueError, TypeError
-        If an argument is out of range or of the wrong kind, or loss, gradients and parameters do
-        not fit; the message names it.
-
-    See Also
-    --------
-    adagrad : the square root, and steps from where the parameter is.
-
-    References
-    ----------
     Defazio, Jelassi (2021), "Adaptivity without Compromise: A Momentumized, Adaptive, Dual Averaged
     Gradient Method for Stochastic Optimization", arXiv:2101.11075; epsilon in the learning rate
     as in the authors' code and optax.
-
-    Examples
-    --------
-    >>> import pytensor
-    >>> from updates import madgrad
-    >>> w = pytensor.shared(1.0, name="w")
-    >>> step = pytensor.function([], updates=madgrad(w**2, [w], learning_rate=0.1))
-    >>> _ = step()
-    >>> round(float(w.get_value()), 6)
-    0.972856
     """
-    call = rule_call(madgrad, loss_or_grads, params, learning_rate, momentum, epsilon, weight_decay)
-    for param, grad, (learning_rate, momentum, epsilon, weight_decay) in call:
-        start = call.copy_of(param, "start")
-        sum_of_gradients = call.zeros_like(param, "sum_of_gradients")
-        sum_of_squares = call.zeros_like(param, "sum_of_squares")
-        rate = pt.switch(learning_rate > 0, learning_rate + epsilon, 0) * pt.sqrt(call.time)
-        rate = rate.astype(param.dtype)
-        decayed_grad = grad + weight_decay * param
-        sum_of_gradients_new = sum_of_gradients + rate * decayed_grad
-        sum_of_squares_new = sum_of_squares + rate * decayed_grad**2
-        size = sum_of_squares_new ** pt.cast(1 / 3, param.dtype) + epsilon
-        target = start - sum_of_gradients_new / size
-        call[start] = start
-        call[sum_of_gradients] = sum_of_gradients_new
-        call[sum_of_squares] = sum_of_squares_new
-        call[param] = param + (1 - momentum) * (target - param)
-    return call.updates
+    start = state.copy("start")
+    state.update(start, start)
+    rate = _growing_rate(state, learning_rate, epsilon)
+    decayed_grad = grad + weight_decay * param
+    gradients = state.zeros("sum_of_gradients")
+    gradients = state.update(gradients, gradients + rate * decayed_grad)
+    squares = state.zeros("sum_of_squares")
+    squares = state.update(squares, squares + rate * decayed_grad**2)
+    target = start - gradients / (squares ** pt.cast(1 / 3, param.dtype) + epsilon)
+    return param + (1 - momentum) * (target - param)
 
 
-def _share_of_this_call(call: Call) -> TensorVariable:
+@once_a_call
+def _rate_and_share(
+    state: State,
+    learning_rate: LearningRate,
+    decay: NonNegative,
+    power: NonNegative,
+    start: NonNegativeOrInfinite,
+) -> tuple[Tensor, Tensor]:
+    """Give the falling learning rate, and the weight of this call in the average."""
+    calls_before = state.time - 1
+    rate = learning_rate / (1 + decay * learning_rate * calls_before) ** power
+    return state.cast(rate), state.cast(1 / pt.maximum(1, calls_before - start))
+
+
+@once_a_call
+def _growing_rate(state: State, learning_rate: LearningRate, epsilon: Epsilon) -> Tensor:
+    return state.cast(
+        pt.switch(learning_rate > 0, learning_rate + epsilon, 0) * pt.sqrt(state.time)
+    )
+
+
+@once_a_call
+def _share_of_this_call(state: State) -> Tensor:
     """Weigh this call among all so far, by the largest learning rate that each had seen."""
-    learning_rate, *_, power = call.scalars()
-    largest = call.scalar("max_learning_rate")
-    weight_sum = call.scalar("weight_sum")
-    largest_new = pt.maximum(largest, learning_rate)
-    weight = largest_new**power
-    call[largest] = largest_new
-    call[weight_sum] = weight_sum + weight
-    return ratio(weight, weight_sum + weight)
+    call, hyperparameters = state.call, state.call.hyperparameters()
+    largest, weights = call.scalar("max_learning_rate"), call.scalar("weight_sum")
+    largest_new = call.update(largest, pt.maximum(largest, hyperparameters["learning_rate"]))
+    weight = largest_new ** hyperparameters["weight_lr_power"]
+    return ratio(weight, call.update(weights, weights + weight))
 
 
-def _move_schedule_free(
-    call: Call,
-    param: TensorVariable,
-    step: TensorVariable,
-    momentum: TensorVariable,
-    share: TensorVariable,
-) -> None:
-    """Move the fast sequence, its average, and the parameter between them."""
-    base = call.copy_of(param, "base")
-    average = call.average_of(param)
-    base_new = base - step
-    average_new = average + share.astype(param.dtype) * (base_new - average)
-    call[base] = base_new
-    call[average] = average_new
-    call[param] = average_new + (1 - momentum) * (base_new - average_new)
+def _moved(state: State, param: Tensor, step: Tensor, momentum: Fraction) -> Tensor:
+    """Move the base sequence and its average, and return the point between the two."""
+    share = state.cast(_share_of_this_call(state))
+    base, average = state.copy("base"), state.copy("average", is_average=True)
+    base = state.update(base, base - step)
+    average = state.update(average, average + share * (base - average))
+    return average + (1 - momentum) * (base - average)

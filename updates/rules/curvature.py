@@ -11,30 +11,38 @@ from typing import Any
 
 import pytensor
 import pytensor.tensor as pt
-from pytensor.graph.basic import Variable
-from pytensor.tensor.variable import TensorVariable
 
-from updates.arguments import NO_GRADIENT, Params
-from updates.call import Call, Updates, rule, rule_call
-from updates.hyperparameters import Hyperparameter
+from updates import provenance
+from updates.arguments import NO_GRADIENT
+from updates.call import Call, Tensor
+from updates.hyperparameters import (
+    Count,
+    Epsilon,
+    Fraction,
+    LearningRate,
+    Natural,
+    NonNegative,
+    Positive,
+    WeightDecay,
+)
+from updates.rule import joint_rule
 
 _WHY = "it differentiates the gradients once more, along noise"
 
 
-@rule
+@joint_rule(needs_loss=_WHY)
 def sophia(
-    loss: Variable | None = None,
-    params: Params | None = None,
-    learning_rate: Hyperparameter = 0.001,
-    beta1: Hyperparameter = 0.965,
-    beta2: Hyperparameter = 0.99,
-    epsilon: Hyperparameter = 1e-8,
-    weight_decay: Hyperparameter = 1e-4,
-    gamma: Hyperparameter = 0.01,
-    clip_threshold: Hyperparameter = 1.0,
-    update_interval: int = 10,
-    seed: int = 0,
-) -> Updates:
+    call: Call,
+    learning_rate: LearningRate = 0.001,
+    beta1: Fraction = 0.965,
+    beta2: Fraction = 0.99,
+    epsilon: Epsilon = 1e-8,
+    weight_decay: WeightDecay = 1e-4,
+    gamma: NonNegative = 0.01,
+    clip_threshold: Positive = 1.0,
+    update_interval: Count = 10,
+    seed: Natural = 0,
+) -> None:
     """Sophia-H: the mean gradient divided by the Hessian's diagonal, each element clipped.
 
     - ``m' = b1*m + (1 - b1)*g``
@@ -45,105 +53,47 @@ def sophia(
     ``u`` are random signs, ``H`` the Hessian of the loss. The step reads the old ``h``, so the
     first call takes full clipped steps.
 
-    Parameters
-    ----------
-    loss : symbolic scalar
-        The loss itself, twice differentiable: gradients do not tell its curvature. Without it and
-        `params` the call is deferred.
-    params : shared variable, or list of shared variables
-        Floating-point parameters of any shapes and dtypes.
-    learning_rate : float, symbolic scalar, shared variable or schedule, optional
-        Factor of the step, finite and >= 0.
-    beta1 : float, symbolic scalar, shared variable or schedule, optional
-        Decay of the first moment, in [0, 1).
-    beta2 : float, symbolic scalar, shared variable or schedule, optional
-        Decay of the Hessian's diagonal from one estimate to the next, in [0, 1).
-    epsilon : float, symbolic scalar, shared variable or schedule, optional
-        The least divisor, finite and >= 0.
-    weight_decay : float, symbolic scalar, shared variable or schedule, optional
-        Decoupled weight decay, finite and >= 0.
-    gamma : float, symbolic scalar, shared variable or schedule, optional
-        Factor of the diagonal, finite and >= 0: the larger, the fewer elements are clipped.
-    clip_threshold : float, symbolic scalar, shared variable or schedule, optional
-        The largest element of the step before the learning rate, finite and > 0.
-    update_interval : int, optional
-        Calls from one estimate to the next, > 0.
-    seed : int, optional
-        Seed of the random signs, >= 0.
+    beta1 : decay of the first moment
+    beta2 : decay of the Hessian's diagonal from one estimate to the next
+    epsilon : the least divisor
+    weight_decay : decoupled weight decay
+    gamma : factor of the diagonal: the larger, the fewer elements are clipped
+    clip_threshold : the largest element of the step before the learning rate
+    update_interval : calls from one estimate to the next
+    seed : seed of the random signs
+    state : first_moment, hessian_diagonal, step, generator
 
-    Returns
-    -------
-    OrderedDict
-        Shared variable to next value: first_moment, hessian_diagonal, parameter, step and
-        generator. A `Deferred` when the call is deferred.
+    `esgd` : divides by a root mean square instead of clipping
+    `lion` : the sign alone
 
-    Raises
-    ------
-    ValueError, TypeError
-        If gradients are given instead of a loss, the loss has no second derivative, an
-        argument is out of range or of the wrong kind, or loss and parameters do not fit.
-
-    See Also
-    --------
-    esgd : divides by a root mean square instead of clipping.
-    lion : the sign alone.
-
-    References
-    ----------
     Liu et al. (2023), "Sophia: A Scalable Stochastic Second-order Optimizer for Language Model
     Pre-training", arXiv:2305.14342; this form, its order and its signs are optax's.
-
-    Examples
-    --------
-    >>> import pytensor
-    >>> from updates import sophia
-    >>> w = pytensor.shared(1.0, name="w")
-    >>> step = pytensor.function([], updates=sophia(w**2, [w], learning_rate=0.01, weight_decay=0))
-    >>> _ = step()
-    >>> round(float(w.get_value()), 6)
-    0.99
     """
-    call = rule_call(
-        sophia,
-        loss,
-        params,
-        learning_rate,
-        beta1,
-        beta2,
-        epsilon,
-        weight_decay,
-        gamma,
-        clip_threshold,
-        rows=False,
-        needs_loss=_WHY,
-    )
     signs = [
-        pt.switch(call.normal(param, seed) < 0, -1, 1).astype(param.dtype) for param in call.params
+        pt.switch(state.normal(seed) < 0, -1, 1).astype(param.dtype) for state, param, _ in call
     ]
-    products = dict(zip(call.params, _hessian_times(call, signs), strict=True))
-    for (param, grad, hyperparameters), sign in zip(call, signs, strict=True):
-        learning_rate, beta1, beta2, epsilon, weight_decay, gamma, clip_threshold = hyperparameters
-        first_moment = call.average(param, "first_moment", grad, beta1)
-        diagonal = call.zeros_like(param, "hessian_diagonal")
-        diagonal_new = beta2 * diagonal + (1 - beta2) * sign * products[param]
-        call[diagonal] = pt.switch(pt.eq(call.step % update_interval, 0), diagonal_new, diagonal)
-        size = pt.maximum(gamma * diagonal, epsilon)
-        direction = pt.clip(
-            call.unbiased(first_moment, beta1) / size, -clip_threshold, clip_threshold
-        )
-        call[param] = param - learning_rate * (direction + weight_decay * param)
-    return call.updates
+    is_due = pt.eq(call.step % update_interval, 0)
+    products = _hessian_times(call, signs)
+    for (state, param, grad), sign, product in zip(call, signs, products, strict=True):
+        decay, bound = state.cast(beta2), state.cast(clip_threshold)
+        first_moment = state.average("first_moment", grad, state.cast(beta1))
+        diagonal = state.zeros("hessian_diagonal")
+        estimate = decay * diagonal + (1 - decay) * sign * product
+        state.update(diagonal, pt.switch(is_due, estimate, diagonal))
+        size = pt.maximum(state.cast(gamma) * diagonal, state.cast(epsilon))
+        direction = pt.clip(state.unbiased(first_moment, state.cast(beta1)) / size, -bound, bound)
+        step = state.cast(learning_rate) * (direction + state.cast(weight_decay) * param)
+        state.update(param, param - step)
 
 
-@rule
+@joint_rule(needs_loss=_WHY)
 def esgd(
-    loss: Variable | None = None,
-    params: Params | None = None,
-    learning_rate: Hyperparameter = 1e-4,
-    halflife: Hyperparameter = 14,
-    epsilon: Hyperparameter = 1e-8,
-    seed: int = 0,
-) -> Updates:
+    call: Call,
+    learning_rate: LearningRate = 1e-4,
+    halflife: Positive = 14,
+    epsilon: Epsilon = 1e-8,
+    seed: Natural = 0,
+) -> None:
     """Equilibrated gradient descent: divided by the root mean square of the Hessian's rows.
 
     - ``rho = exp(-ln(2) / halflife)``
@@ -153,69 +103,27 @@ def esgd(
     ``u`` is standard normal noise, ``H`` the Hessian of the loss over all parameters together:
     the mean of ``(H u)^2`` is the squared norm of each row of ``H``.
 
-    Parameters
-    ----------
-    loss : symbolic scalar
-        The loss itself, twice differentiable: gradients do not tell its curvature. Without it and
-        `params` the call is deferred.
-    params : shared variable, or list of shared variables
-        Floating-point parameters of any shapes and dtypes.
-    learning_rate : float, symbolic scalar, shared variable or schedule, optional
-        Factor of the step, finite and >= 0.
-    halflife : float, symbolic scalar, shared variable or schedule, optional
-        Calls after which a product counts half in the average, finite and > 0.
-    epsilon : float, symbolic scalar, shared variable or schedule, optional
-        Keeps the division away from zero, finite and >= 0.
-    seed : int, optional
-        Seed of the noise, >= 0.
+    halflife : calls after which a product counts half in the average
+    seed : seed of the noise
+    state : mean_square_product, generator
 
-    Returns
-    -------
-    OrderedDict
-        Shared variable to next value: mean_square_product, parameter and generator.
-        A `Deferred` when the call is deferred.
+    `rmsprop` : divides by the root mean square of the gradient
+    `sophia` : divides by the diagonal of the Hessian
 
-    Raises
-    ------
-    ValueError, TypeError
-        If gradients are given instead of a loss, the loss has no second derivative, an
-        argument is out of range or of the wrong kind, or loss and parameters do not fit.
-
-    See Also
-    --------
-    rmsprop : divides by the root mean square of the gradient.
-    sophia : divides by the diagonal of the Hessian.
-
-    References
-    ----------
     Dauphin, de Vries, Bengio (2015), "Equilibrated adaptive learning rates for non-convex
     optimization", arXiv:1502.04390; the moving average, names and defaults are those of
     downhill's ESGD (2015), which takes each parameter's own block of the Hessian. Both are the
     same for a single parameter. For momentum use `apply_momentum`.
-
-    Examples
-    --------
-    >>> import pytensor
-    >>> from updates import esgd
-    >>> w = pytensor.shared(1.0, name="w")
-    >>> step = pytensor.function([], updates=esgd(w**2, [w], learning_rate=0.001))
-    >>> _ = step()
-    >>> round(float(w.get_value()), 6)
-    0.963812
     """
-    call = rule_call(
-        esgd, loss, params, learning_rate, halflife, epsilon, rows=False, needs_loss=_WHY
-    )
-    noise = [call.normal(param, seed) for param in call.params]
-    products = dict(zip(call.params, _hessian_times(call, noise), strict=True))
-    for param, grad, (learning_rate, halflife, epsilon) in call:
-        rho = 2 ** (-1 / halflife)
-        mean_square = call.average(param, "mean_square_product", products[param] ** 2, rho)
-        call[param] = param - learning_rate * grad / (pt.sqrt(mean_square) + epsilon)
-    return call.updates
+    products = _hessian_times(call, [state.normal(seed) for state in call.states])
+    for (state, param, grad), product in zip(call, products, strict=True):
+        rho = 2 ** (-1 / state.cast(halflife))
+        mean_square = state.average("mean_square_product", product**2, rho)
+        size = pt.sqrt(mean_square) + state.cast(epsilon)
+        state.update(param, param - state.cast(learning_rate) * grad / size)
 
 
-def _hessian_times(call: Call, vectors: list[TensorVariable]) -> list[TensorVariable]:
+def _hessian_times(call: Call, vectors: list[Tensor]) -> list[Tensor]:
     """Multiply the Hessian of the loss with one vector over all parameters."""
     along = sum(
         (gradient * vector).sum().astype("float64")
@@ -231,8 +139,10 @@ def _hessian_times(call: Call, vectors: list[TensorVariable]) -> list[TensorVari
         )
     except NO_GRADIENT as error:
         raise ValueError(
-            f"{call.owner}: PyTensor cannot differentiate the gradients of this loss: {error}"
+            f"PyTensor cannot differentiate the gradients of this loss: {error}"
         ) from error
+    products = provenance.computed_gradients(products, call.params, along, kind="Hu")
     return [
-        product.astype(param.dtype) for product, param in zip(products, call.params, strict=True)
+        provenance.cast(product, param.dtype)
+        for product, param in zip(products, call.params, strict=True)
     ]

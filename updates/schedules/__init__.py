@@ -26,40 +26,10 @@ A bad argument is refused at once by a ValueError (a number out of range, lists 
 each other) or a TypeError (the wrong kind) that names it.
 """
 
-from updates.schedules.compositions import (
-    halflife_to_decay,
-    join_schedules,
-    schedule_values,
-    warmup,
-)
-from updates.schedules.decays import (
-    constant_schedule,
-    exponential_decay,
-    inverse_sqrt,
-    inverse_time_decay,
-    linear_schedule,
-    piecewise_constant,
-    polynomial_decay,
-    step_decay,
-)
-from updates.schedules.schedule import Schedule
-from updates.schedules.waves import cosine_decay, cosine_restarts, one_cycle
+from updates.schedules.schedule import *
+from updates.schedules.decays import *
+from updates.schedules.waves import *
+from updates.schedules.compositions import *
+from updates.declaration import public_names
 
-__all__ = [
-    "Schedule",
-    "constant_schedule",
-    "cosine_decay",
-    "cosine_restarts",
-    "exponential_decay",
-    "halflife_to_decay",
-    "inverse_sqrt",
-    "inverse_time_decay",
-    "join_schedules",
-    "linear_schedule",
-    "one_cycle",
-    "piecewise_constant",
-    "polynomial_decay",
-    "schedule_values",
-    "step_decay",
-    "warmup",
-]
+__all__ = public_names(__name__)

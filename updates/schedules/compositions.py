@@ -5,20 +5,27 @@
 - ``schedule_values``: the current value of every schedule in a dictionary of updates
 """
 
+import functools
 from collections import OrderedDict
-from collections.abc import Iterable
 from typing import Any
 
 import pytensor.tensor as pt
 from pytensor.graph.basic import Variable
 from pytensor.tensor.variable import TensorVariable
 
+from updates import provenance
 from updates.call import UpdatesLike, checked_updates
-from updates.hyperparameters import Hyperparameter, check, is_schedule
+from updates.declaration import declared
+from updates.hyperparameters import NonNegative, Positive, is_schedule
 from updates.schedules.schedule import (
-    Count,
+    HALFLIFE,
+    INNER,
+    Boundaries,
+    Inner,
+    InnerHalflife,
+    Inners,
     Step,
-    Value,
+    Steps,
     as_float,
     between,
     pieces,
@@ -29,57 +36,49 @@ from updates.schedules.schedule import (
 
 
 @schedule
-def warmup(step: Step, schedule: Hyperparameter, steps: Count, initial_value: Value = 0.0) -> Any:
+def warmup(
+    step: Step,
+    schedule: Inner,
+    steps: Steps,
+    initial_value: NonNegative = 0.0,
+) -> Any:
     """Rise (or fall) in a straight line to where a schedule starts, then follow it.
 
     ``initial_value*(1 - s) + schedule(max(t - steps, 0))*s``, with ``s = min(t / steps, 1)``
 
-    Parameters
-    ----------
-    schedule : schedule or value
-    steps : count > 0
-    initial_value : value, optional
-
-    References
-    ----------
     Goyal et al. (2017), "Accurate, Large Minibatch SGD: Training ImageNet in 1 Hour",
     arXiv:1706.02677, section 2.2.
 
-    Examples
-    --------
     >>> from updates import cosine_decay, warmup
     >>> warmup(cosine_decay(0.4, 90), 10)([0, 5, 10, 55, 100]).eval(mode="FAST_COMPILE")
     array([0. , 0.2, 0.4, 0.2, 0. ])
     """
-    value = value_at("warmup", "schedule", schedule, pt.maximum(step - steps, 0))
+    value = value_at(INNER, "schedule", schedule, pt.maximum(step - steps, 0))
     return between(initial_value, value, share_of(step, steps))
 
 
 @schedule
 def join_schedules(
-    step: Step, schedules: Iterable[Hyperparameter], boundaries: Iterable[int]
+    step: Step,
+    schedules: Inners,
+    boundaries: Boundaries,
 ) -> Any:
     """Follow one schedule after the other, each from its own start.
 
     ``schedules[i](t - boundaries[i - 1])``, i the number of boundaries that are <= t
 
-    Parameters
-    ----------
-    schedules : list of schedules or values
-        One more than boundaries.
-    boundaries : list of int >= 0, strictly increasing
+    schedules : one more than boundaries
 
-    Examples
-    --------
     >>> from updates import join_schedules, linear_schedule
     >>> schedule = join_schedules([linear_schedule(0.0, 0.4, 4), 0.1], [2])
     >>> schedule([0, 1, 2, 3]).eval(mode="FAST_COMPILE")
     array([0. , 0.1, 0.1, 0.1])
     """
-    return pieces("join_schedules", "schedules", schedules, step, boundaries)
+    return pieces("schedules", schedules, step, boundaries)
 
 
-def halflife_to_decay(halflife: Hyperparameter) -> Any:
+@declared
+def halflife_to_decay(halflife: Positive) -> Any:
     """Give the decay that halves in so many steps: ``2**(-1 / halflife)``.
 
     Parameters
@@ -103,7 +102,6 @@ def halflife_to_decay(halflife: Hyperparameter) -> Any:
     >>> halflife_to_decay(0.5), round(halflife_to_decay(14), 4)
     (0.25, 0.9517)
     """
-    check("halflife_to_decay", "halflife", halflife)
     if isinstance(halflife, Variable):
         return 2 ** (-1 / as_float(halflife))
     if is_schedule(halflife):
@@ -111,12 +109,16 @@ def halflife_to_decay(halflife: Hyperparameter) -> Any:
     return 2.0 ** (-1.0 / float(halflife))  # type: ignore[arg-type]
 
 
-@schedule
-def halflife_decay(step: Step, halflife: Hyperparameter) -> Any:
+@functools.partial(schedule, is_public=False)
+def halflife_decay(
+    step: Step,
+    halflife: InnerHalflife,
+) -> Any:
     """Give the decay for a halflife that follows a schedule; see `halflife_to_decay`."""
-    return 2 ** (-1 / value_at("halflife_to_decay", "halflife", halflife, step))
+    return 2 ** (-1 / value_at(HALFLIFE, "halflife", halflife, step))
 
 
+@declared
 def schedule_values(updates: UpdatesLike) -> OrderedDict[str, TensorVariable]:
     """Give the current value of every schedule in a dictionary of updates.
 
@@ -154,8 +156,8 @@ def schedule_values(updates: UpdatesLike) -> OrderedDict[str, TensorVariable]:
     0.5
     """
     result: OrderedDict[str, TensorVariable] = OrderedDict()
-    for variable in checked_updates("schedule_values", updates):
-        scheduled = getattr(variable.tag, "updates_schedules", {})
+    for variable in checked_updates(updates):
+        scheduled = provenance.of(variable).schedules
         number, suffix = 1, ""
         while any(name + suffix in result for name in scheduled):
             number += 1

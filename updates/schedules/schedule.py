@@ -1,18 +1,19 @@
-"""What a schedule is made of: its class, the decorator, and the parts of formulas.
+"""What a schedule is made of: its class, the decorator, its types, and the parts of formulas.
 
 - ``Schedule``: a formula with all its arguments but the step
 - ``schedule``: the decorator that turns a formula of the step into a function that makes one
+- ``Steps``, ``Begin``, ``Boundaries``, ``Values``, ``Inner``, ``Inners``, ``Shape``: the types of
+  arguments that only schedules have
 - ``as_float``, ``share_of``, ``between``, ``half_wave``: parts of formulas
 - ``value_at``, ``pieces``: values of schedules inside of schedules
 """
 
-import functools
 import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 from numbers import Integral
-from typing import Any, Concatenate, ParamSpec
+from typing import Annotated, Any, Concatenate, ParamSpec
 
 import numpy as np
 import pytensor.tensor as pt
@@ -21,19 +22,108 @@ from pytensor.graph.replace import vectorize_graph
 from pytensor.tensor.variable import TensorVariable
 
 from updates.arguments import kind_of
-from updates.hyperparameters import FLAGS, as_scalar, check, evaluate, is_schedule
+from updates.declaration import Declaration, declare, named, public
+from updates.docstrings import Shared
+from updates.hyperparameters import (
+    NON_NEGATIVE,
+    POSITIVE,
+    Hyperparameter,
+    Kind,
+    OneOf,
+    Scalar,
+    evaluate,
+    is_schedule,
+)
 
 Step = TensorVariable
-Value = float | TensorVariable
-Count = int | TensorVariable
 P = ParamSpec("P")
 
-_LEAST = {"steps": 1, "warmup_steps": 1, "begin": 0, "boundaries": 0}
-_LISTS = {"boundaries", "values", "schedules"}
-_SCHEDULES = {"schedule", "schedules", "halflife"}
-_CHOICES = {"shape": ("cosine", "linear")}
+
+@dataclass(frozen=True)
+class StepNumber(Kind):
+    """An integer, a symbolic integer or a shared variable that holds one."""
+
+    least: int
+    example = "4"
+
+    def check(self, name: str, value: Any, schedules: bool = True) -> None:
+        got = f"got {value!r} of type {kind_of(value)}"
+        if isinstance(value, Variable):
+            if np.dtype(getattr(value.type, "dtype", object)).kind not in "iu":
+                raise TypeError(f"{name} must be an integer, {got}")
+            if value.type.ndim:
+                raise ValueError(f"{name} must be a scalar, {got}")
+        elif not isinstance(value, Integral) or isinstance(value, bool):
+            raise TypeError(f"{name} must be an integer, {got}")
+        elif not self.least <= int(value) < 2**63:
+            raise ValueError(f"{name} must be an integer >= {self.least}, {got}")
+
+    def kept(self, value: Any) -> Any:
+        return value if isinstance(value, Variable) else int(value)
+
+    def seen(self, name: str, value: Any) -> Any:
+        return pt.cast(value, "int64")
+
+    def described(self, schedules: bool = True) -> tuple[str, str]:
+        return "int, symbolic integer or shared variable", "> 0" if self.least else ">= 0"
 
 
+@dataclass(frozen=True)
+class ScheduleOrScalar(Scalar):
+    """A scalar or a schedule, which the formula evaluates at a step of its own."""
+
+    def check(self, name: str, value: Any, schedules: bool = True) -> None:
+        super().check(name, value, schedules=True)
+
+    def seen(self, name: str, value: Any) -> Any:
+        return value
+
+    def described(self, schedules: bool = True) -> tuple[str, str]:
+        return super().described(schedules=True)
+
+
+@dataclass(frozen=True)
+class ListOf(Kind):
+    """A list of values of another kind."""
+
+    item: Kind
+    increases: bool = False
+
+    def check(self, name: str, value: Any, schedules: bool = True) -> None:
+        if isinstance(value, Variable | str) or not isinstance(value, Iterable):
+            raise TypeError(f"{name} must be a list, got {value!r} of type {kind_of(value)}")
+        items = list(value)
+        for item in items:
+            if self.increases and isinstance(item, Variable):
+                raise TypeError(f"{name} must be an integer, got {item!r} of type {kind_of(item)}")
+            self.item.check(name, item, schedules)
+        if self.increases and any(left >= right for left, right in pairwise(items)):
+            raise ValueError(f"{name} must be strictly increasing, got {items}")
+
+    def kept(self, value: Any) -> Any:
+        return tuple(map(self.item.kept, value))
+
+    def described(self, schedules: bool = True) -> tuple[str, str]:
+        type_, range_ = self.item.described(schedules)
+        type_ = "int" if self.increases else type_
+        return f"list of {type_}", f"each {range_}" + ", strictly increasing" * self.increases
+
+
+INNER = ScheduleOrScalar(NON_NEGATIVE)
+HALFLIFE = ScheduleOrScalar(POSITIVE)
+VALUE = Scalar(NON_NEGATIVE)
+
+Steps = Annotated[int | Variable, StepNumber(1)]
+Begin = Annotated[int | Variable, StepNumber(0)]
+Boundaries = Annotated[Iterable[int], ListOf(StepNumber(0), increases=True)]
+Values = Annotated[Iterable[Hyperparameter], ListOf(VALUE)]
+Inner = Annotated[Hyperparameter, INNER]
+InnerHalflife = Annotated[Hyperparameter, HALFLIFE]
+Inners = Annotated[Iterable[Hyperparameter], ListOf(INNER)]
+Shape = Annotated[str, OneOf(("cosine", "linear"))]
+
+
+@public
 @dataclass(frozen=True, repr=False)
 class Schedule:
     """A formula with all its arguments but the step; two with equal arguments are equal.
@@ -70,9 +160,13 @@ class Schedule:
         if step.type.ndim:
             scalar = pt.scalar("step", dtype="int64")
             return pt.second(step, vectorize_graph(self(scalar), {scalar: step}))
-        owner = self.factory.__name__
-        symbols = {name: _symbol(owner, name, value) for name, value in self.arguments.items()}
-        return self.factory.__wrapped__(step, **symbols)
+        kinds = self.factory.__declaration__.kinds
+        seen = {
+            name: value if value is None else kinds[name].seen(name, value)
+            for name, value in self.arguments.items()
+        }
+        with named(self.factory.__name__):
+            return self.factory.__formula__(step, **seen)
 
     def __hash__(self) -> int:
         return hash((self.factory, *self.arguments.items()))
@@ -87,31 +181,28 @@ class Schedule:
         return f"{self.factory.__name__}({', '.join(chosen)})"
 
 
-def schedule(formula: Callable[Concatenate[TensorVariable, P], Any]) -> Callable[P, Schedule]:
+def schedule(
+    formula: Callable[Concatenate[TensorVariable, P], Any], is_public: bool = True
+) -> Callable[P, Schedule]:
     """Turn a formula of the step into a function of its other arguments that gives a `Schedule`.
 
-    The formula sees the step and the counts as int64 scalars, values as float64 scalars, flags
-    and schedules as they are. The tables of ``updates.hyperparameters`` and those above tell
-    which is which, by the names of the arguments.
+    The formula sees the step and counts as int64 scalars, values as float64 scalars, and flags,
+    lists and schedules as they are.
     """
-    whole = inspect.signature(formula)
-    parameters = list(whole.parameters.values())[1:]
-    signature = whole.replace(parameters=parameters, return_annotation=Schedule)
-    owner = formula.__name__
+    parameters = list(inspect.signature(formula, eval_str=True).parameters.values())[1:]
+    declaration = Declaration(formula.__name__, [], parameters, Schedule, schedules=False)
 
-    @functools.wraps(formula)
-    def factory(*args: P.args, **kwargs: P.kwargs) -> Schedule:
-        try:
-            bound = signature.bind(*args, **kwargs)
-        except TypeError as error:
-            raise TypeError(f"{owner}: {error}; its signature is {owner}{signature}") from None
-        bound.apply_defaults()
-        checked = {name: _checked(owner, name, value) for name, value in bound.arguments.items()}
-        made = Schedule(factory, checked)
+    def run(arguments: dict[str, Any]) -> Schedule:
+        kept = {
+            name: value if value is None else declaration.kinds[name].kept(value)
+            for name, value in arguments.items()
+        }
+        made = Schedule(factory, kept)
         made(pt.scalar("step", dtype="int64"))  # so that what it cannot evaluate is refused now
         return made
 
-    vars(factory)["__signature__"] = signature
+    factory = declare(formula, declaration, run, _SHARED, is_public)
+    factory.__formula__ = formula
     return factory
 
 
@@ -136,68 +227,48 @@ def half_wave(share: TensorVariable) -> TensorVariable:
     return (1 + pt.cos(pi * share)) / 2
 
 
-def value_at(owner: str, name: str, value: Any, step: Step) -> TensorVariable:
+def value_at(kind: Scalar, name: str, value: Any, step: Step) -> TensorVariable:
     """Evaluate what may be a schedule."""
     if is_schedule(value):
-        value = evaluate(owner, name, value, step)
-    return as_scalar(owner, name, value, "float64")
+        value = evaluate(kind, name, value, step)
+    return kind.symbol(name, value, "float64")
 
 
-def pieces(owner: str, name: str, items: Any, step: Step, boundaries: Any) -> TensorVariable:
+def pieces(name: str, items: Any, step: Step, boundaries: Any) -> TensorVariable:
     """Select the item whose turn it is; each sees the steps since its turn began."""
     if len(items) != len(boundaries) + 1:
         raise ValueError(
-            f"{owner}: {name} must be one more than boundaries, got {len(items)} and "
-            f"{len(boundaries)} boundaries"
+            f"{name} must be one more than boundaries, got {len(items)} and {len(boundaries)} "
+            "boundaries"
         )
-    result = value_at(owner, name, items[0], step)
+    result = value_at(VALUE, name, items[0], step)
     for boundary, item in zip(boundaries, items[1:], strict=True):
-        value = value_at(owner, name, item, pt.maximum(step - boundary, 0))
+        value = value_at(VALUE, name, item, pt.maximum(step - boundary, 0))
         result = pt.switch(pt.lt(step, boundary), result, value)
     return result
 
 
-def _checked(owner: str, name: str, value: Any) -> Any:
-    if name not in _LISTS:
-        return _checked_item(owner, name, value)
-    if isinstance(value, Variable) or not isinstance(value, Iterable):
-        raise TypeError(f"{owner}: {name} must be a list, got {value!r} of type {kind_of(value)}")
-    items = tuple(_checked_item(owner, name, item) for item in value)
-    if name == "boundaries" and any(left >= right for left, right in pairwise(items)):
-        raise ValueError(f"{owner}: boundaries must be strictly increasing, got {list(items)}")
-    return items
-
-
-def _checked_item(owner: str, name: str, value: Any) -> Any:
-    if name in _LEAST:
-        return _checked_count(owner, name, value)
-    if name not in _CHOICES:
-        check(owner, name, value, schedules=name in _SCHEDULES)
-    elif value not in _CHOICES[name]:
-        choices = " or ".join(map(repr, _CHOICES[name]))
-        raise ValueError(f"{owner}: {name} must be {choices}, got {value!r}")
-    return value
-
-
-def _checked_count(owner: str, name: str, value: Any) -> Any:
-    got = f"got {value!r} of type {kind_of(value)}"
-    if isinstance(value, Variable) and name not in _LISTS:
-        if np.dtype(getattr(value.type, "dtype", object)).kind not in "iu":
-            raise TypeError(f"{owner}: {name} must be an integer, {got}")
-        if value.type.ndim:
-            raise ValueError(f"{owner}: {name} must be a scalar, {got}")
-        return value
-    if not isinstance(value, Integral) or isinstance(value, bool):
-        raise TypeError(f"{owner}: {name} must be an integer, {got}")
-    if not _LEAST[name] <= int(value) < 2**63:
-        raise ValueError(f"{owner}: {name} must be an integer >= {_LEAST[name]}, {got}")
-    return int(value)
-
-
-def _symbol(owner: str, name: str, value: Any) -> Any:
-    """Turn a checked argument into what a formula sees."""
-    if name in _LISTS | _SCHEDULES | FLAGS | _CHOICES.keys() or value is None:
-        return value
-    if name in _LEAST:
-        return pt.cast(value, "int64")
-    return as_scalar(owner, name, value, "float64")
+_SHARED = Shared(
+    leading={},
+    returns="Schedule\nFrom a symbolic step, 0 in the first call, to a float64 scalar.",
+    raises="ValueError, TypeError\nIf an argument is out of range or of the wrong kind; the message "
+    "names it.",
+    example=lambda declaration: "",
+    words={
+        "initial_value": "where the schedule starts",
+        "end_value": "where it stays in the end",
+        "peak_value": "the largest value",
+        "steps": "how long the change takes, or what its rate refers to",
+        "warmup_steps": "how long the rise takes",
+        "begin": "the step at which the change begins",
+        "value": "the value",
+        "boundaries": "the steps at which the next one takes over",
+        "factor": "what the value is multiplied by",
+        "decay_rate": "what `steps` steps multiply or divide by",
+        "exponent": "exponent of the wave",
+        "warmup_fraction": "share of the steps that the rise takes",
+        "divisor": "how far the start is below the peak",
+        "final_divisor": "how far the end is below the start",
+        "shape": "waves or straight lines",
+    },
+)

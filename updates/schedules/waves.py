@@ -12,10 +12,11 @@ import pytensor.tensor as pt
 from pytensor.graph.basic import Constant
 from pytensor.tensor.variable import TensorVariable
 
+from updates.hyperparameters import AtLeastOne, Fraction, NonNegative, Positive, Share
 from updates.schedules.schedule import (
-    Count,
+    Shape,
     Step,
-    Value,
+    Steps,
     as_float,
     between,
     half_wave,
@@ -26,28 +27,22 @@ from updates.schedules.schedule import (
 
 @schedule
 def cosine_decay(
-    step: Step, initial_value: Value, steps: Count, alpha: Value = 0.0, exponent: Value = 1.0
+    step: Step,
+    initial_value: NonNegative,
+    steps: Steps,
+    alpha: NonNegative = 0.0,
+    exponent: Positive = 1.0,
 ) -> Any:
     """Fall along half a cosine wave, and stay there.
 
     ``initial_value * (alpha + (1 - alpha) * c**exponent)``, with
     ``c = (1 + cos(pi * min(t / steps, 1))) / 2``
 
-    Parameters
-    ----------
-    initial_value : value
-    steps : count > 0
-    alpha : value, optional
-        What is left in the end, as a share of `initial_value`.
-    exponent : value > 0, optional
+    alpha : what is left in the end, as a share of `initial_value`
 
-    References
-    ----------
     Loshchilov, Hutter (2016), "SGDR: Stochastic Gradient Descent with Warm Restarts",
     arXiv:1608.03983.
 
-    Examples
-    --------
     >>> from updates import cosine_decay
     >>> cosine_decay(0.1, 100)([0, 50, 100, 200]).eval(mode="FAST_COMPILE")
     array([0.1 , 0.05, 0.  , 0.  ])
@@ -58,36 +53,24 @@ def cosine_decay(
 @schedule
 def cosine_restarts(
     step: Step,
-    initial_value: Value,
-    steps: Count,
-    factor: Value = 2.0,
-    decay: Value = 1.0,
-    end_value: Value = 0.0,
+    initial_value: NonNegative,
+    steps: Steps,
+    factor: AtLeastOne = 2.0,
+    decay: Share = 1.0,
+    end_value: NonNegative = 0.0,
 ) -> Any:
     """Fall along half a cosine wave again and again (SGDR).
 
     ``end_value + (initial_value - end_value) * decay**n * (1 + cos(pi * s)) / 2``, with n the
     number of the period, from 0, and s in [0, 1) the share of it that is over
 
-    Parameters
-    ----------
-    initial_value : value
-    steps : count > 0
-        The length of the first period.
-    factor : value >= 1, optional
-        How much longer each period is than the one before. Periods start at whole steps,
-        those nearest to ``steps * (1 + factor + factor**2 + ...)``.
-    decay : value in [0, 1], optional
-        How much lower each peak is above `end_value` than the one before.
-    end_value : value, optional
+    steps : the length of the first period
+    factor : how much longer each period is than the one before. Periods start at whole steps, those nearest to ``steps * (1 + factor + factor**2 + ...)``
+    decay : how much lower each peak is above `end_value` than the one before
 
-    References
-    ----------
     Loshchilov, Hutter (2016), "SGDR: Stochastic Gradient Descent with Warm Restarts",
     arXiv:1608.03983.
 
-    Examples
-    --------
     >>> from updates import cosine_restarts
     >>> schedule = cosine_restarts(0.4, 10, decay=0.5)
     >>> schedule([0, 5, 10, 20, 30]).eval(mode="FAST_COMPILE")
@@ -111,13 +94,13 @@ def cosine_restarts(
 @schedule
 def one_cycle(
     step: Step,
-    peak_value: Value,
-    steps: Count,
-    warmup_fraction: Value = 0.3,
-    divisor: Value = 25.0,
-    final_divisor: Value = 1e4,
-    shape: str = "cosine",
-    final_fraction: Value = 0.85,
+    peak_value: NonNegative,
+    steps: Steps,
+    warmup_fraction: Fraction = 0.3,
+    divisor: AtLeastOne = 25.0,
+    final_divisor: AtLeastOne = 1e4,
+    shape: Shape = "cosine",
+    final_fraction: Share = 0.85,
 ) -> Any:
     """Rise to a peak and fall far below the start, in cosine waves or in straight lines.
 
@@ -125,23 +108,11 @@ def one_cycle(
     and ``low / final_divisor`` from ``steps`` on; linear also through ``low`` at
     ``floor(final_fraction*steps)``.
 
-    Parameters
-    ----------
-    peak_value : value
-    steps : count > 0
-    warmup_fraction : value in [0, 1), optional
-    divisor, final_divisor : value >= 1, optional
-    shape : {"cosine", "linear"}, optional
-    final_fraction : value in [0, 1], optional
-        At least `warmup_fraction`. For the linear shape only.
+    final_fraction : at least `warmup_fraction`. For the linear shape only
 
-    References
-    ----------
     Smith, Topin (2017), "Super-Convergence: Very Fast Training of Neural Networks Using Large
     Learning Rates", arXiv:1708.07120.
 
-    Examples
-    --------
     >>> from updates import one_cycle
     >>> one_cycle(0.5, 10, divisor=5, final_divisor=10)([0, 3, 10]).eval(mode="FAST_COMPILE")
     array([0.1 , 0.5 , 0.01])
@@ -152,9 +123,7 @@ def one_cycle(
         and isinstance(final_fraction, Constant)
         and (first := warmup_fraction.data) > (last := final_fraction.data)
     ):
-        raise ValueError(
-            f"one_cycle: final_fraction must be >= warmup_fraction, got {last} < {first}"
-        )
+        raise ValueError(f"final_fraction must be >= warmup_fraction, got {last} < {first}")
     low = peak_value / divisor
     turns = [(0, low), (pt.floor(warmup_fraction * as_float(steps)), peak_value)]
     if shape == "linear":

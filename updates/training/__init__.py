@@ -7,7 +7,8 @@
 - ``interrupt.py``, ``progress.py``, ``history.py``: Ctrl-C, what is shown, what is returned
 """
 
-from updates.training.history import History
-from updates.training.minimize import iterate, minimize
+from updates.training.history import *
+from updates.training.minimize import *
+from updates.declaration import public_names
 
-__all__ = ["History", "iterate", "minimize"]
+__all__ = public_names(__name__)

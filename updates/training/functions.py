@@ -43,10 +43,10 @@ class Problem:
     def __init__(
         self, owner: str, loss: Any, params: Any, inputs: Any, updates: Any, monitors: Any
     ) -> None:
-        self.loss: Any = checked_loss(owner, loss, "training shows its value")
+        self.loss: Any = checked_loss(loss, "training shows its value")
         self.updates: Updates = OrderedDict()
         if updates is not None and not (isinstance(updates, Mapping | list) and not updates):
-            self.updates = checked_updates(owner, updates)
+            self.updates = checked_updates(updates)
         self.monitors = _checked_monitors(owner, monitors)
         if params is None:
             params = params_of(self.loss, without=self.updates)
@@ -55,7 +55,7 @@ class Problem:
                     f"{owner}: the loss depends on no floating-point shared variable, there is "
                     "nothing to train; make the parameters with pytensor.shared"
                 )
-        self.params, self.grads = checked_grads(owner, self.loss, params)
+        self.params, self.grads = checked_grads(self.loss, params)
         needed = inputs_of([self.loss, *self.monitors.values(), *self.updates.values()])
         self.inputs = [
             Input(variable)
@@ -94,7 +94,7 @@ class Functions:
         monitor_updates: bool,
         mode: Any,
     ) -> None:
-        own = checked_updates(owner, rule(problem.loss, problem.params))
+        own = checked_updates(rule(problem.loss, problem.params))
         for variable in problem.updates:
             if variable in own:
                 raise ValueError(

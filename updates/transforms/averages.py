@@ -13,14 +13,20 @@ from contextlib import contextmanager
 import pytensor.tensor as pt
 from pytensor.tensor.sharedvar import TensorSharedVariable
 
-from updates.arguments import Params
-from updates.call import Updates, UpdatesLike, checked_updates, transform_call
-from updates.hyperparameters import Hyperparameter
+from updates import provenance
+from updates.call import State, Tensor, UpdatesLike, checked_updates, once_a_call
+from updates.declaration import declared, named, public
+from updates.hyperparameters import Count, Fraction, Share
+from updates.update_transform import update_transform
 
 
+@update_transform
 def apply_ema(
-    updates: UpdatesLike, params: Params | None = None, decay: Hyperparameter = 0.999
-) -> Updates:
+    state: State,
+    param: Tensor,
+    proposed: Tensor,
+    decay: Fraction = 0.999,
+) -> Tensor:
     """Keep an exponential moving average of the parameters, corrected for its start.
 
     - ``r = (1 - decay) / (1 - decay^t)``
@@ -29,40 +35,16 @@ def apply_ema(
     This is ``e' / (1 - decay^t)`` with ``e' = decay*e + (1 - decay)*p'`` and ``e = 0`` at first, so
     the first call makes the average the parameter itself. Training is not changed.
 
-    Parameters
-    ----------
-    updates : dict or list of pairs
-        Shared variable to next value, as a rule returns it.
-    params : shared variable, or list of shared variables, optional
-        The parameters to average. By default all floating-point variables of `updates` but those
-        that the library made as state.
-    decay : float, symbolic scalar, shared variable or schedule, optional
-        How much of the average is kept, in [0, 1).
+    decay : how much of the average is kept
+    returns : read the averages with `averages`, evaluate with them in `use_averages`
+    state : average, step
 
-    Returns
-    -------
-    OrderedDict
-        A copy of `updates` with an average for each of `params`, and step. Read the averages with
-        `averages`, evaluate with them in `use_averages`.
+    `asgd` : plain averaging from a given call on
+    `schedule_free_sgd` : an average that steers the gradients
 
-    Raises
-    ------
-    ValueError, TypeError
-        If `updates` is empty or no dictionary, does not change a parameter that was asked for, or
-        `decay` is out of range or of the wrong kind.
-
-    See Also
-    --------
-    asgd : plain averaging from a given call on.
-    schedule_free_sgd : an average that steers the gradients.
-
-    References
-    ----------
     Polyak, Juditsky (1992), "Acceleration of stochastic approximation by averaging", SIAM Journal
     on Control and Optimization 30(4); the correction is that of Adam's moments.
 
-    Examples
-    --------
     >>> import pytensor, updates
     >>> w = pytensor.shared(1.0, name="w")
     >>> averaged = updates.apply_ema(updates.sgd(w**2, [w], 0.25), decay=0.5)
@@ -71,20 +53,19 @@ def apply_ema(
     >>> float(w.get_value()), round(float(updates.averages(averaged)[w].get_value()), 6)
     (0.25, 0.333333)
     """
-    call = transform_call("apply_ema", updates, params, decay=decay)
-    for param, proposed, (decay,) in call:
-        average = call.average_of(param)
-        rate = ((1 - decay) / (1 - decay**call.time)).astype(param.dtype)
-        call[average] = (1 - rate) * average + rate * proposed
-    return call.updates
+    average, rate = state.copy("average", is_average=True), _rate(state, decay)
+    state.update(average, (1 - rate) * average + rate * proposed)
+    return proposed
 
 
+@update_transform
 def apply_lookahead(
-    updates: UpdatesLike,
-    params: Params | None = None,
-    every: int = 5,
-    alpha: Hyperparameter = 0.5,
-) -> Updates:
+    state: State,
+    param: Tensor,
+    proposed: Tensor,
+    every: Count = 5,
+    alpha: Share = 0.5,
+) -> Tensor:
     """Let slow parameters follow the fast ones, and the fast ones return to them.
 
     In calls k, 2k, 3k, ..., with k = `every`:
@@ -95,40 +76,15 @@ def apply_lookahead(
     and in all others ``s' = s`` and ``p' = updates[p]``. The slow parameters start where the
     parameters are now.
 
-    Parameters
-    ----------
-    updates : dict or list of pairs
-        Shared variable to next value, as a rule returns it.
-    params : shared variable, or list of shared variables, optional
-        The parameters to pull back. By default all floating-point variables of `updates` but
-        those that the library made as state.
-    every : int, optional
-        Calls from one return to the next, > 0.
-    alpha : float, symbolic scalar, shared variable or schedule, optional
-        How far the slow parameters go towards the fast ones, in [0, 1].
+    every : calls from one return to the next
+    alpha : how far the slow parameters go towards the fast ones
+    state : slow, step
 
-    Returns
-    -------
-    OrderedDict
-        A copy of `updates` with new next values for `params`, their slow copies and step.
+    `apply_ema` : an average that leaves training alone
 
-    Raises
-    ------
-    ValueError, TypeError
-        If `updates` is empty or no dictionary, does not change a parameter that was asked for, or
-        an argument is out of range or of the wrong kind.
-
-    See Also
-    --------
-    apply_ema : an average that leaves training alone.
-
-    References
-    ----------
     Zhang, Lucas, Hinton, Ba (2019), "Lookahead Optimizer: k steps forward, 1 step back",
     arXiv:1907.08610.
 
-    Examples
-    --------
     >>> import pytensor, updates
     >>> w = pytensor.shared(1.0, name="w")
     >>> slow = updates.apply_lookahead(updates.sgd(w**2, [w], 0.25), every=2, alpha=0.5)
@@ -137,16 +93,14 @@ def apply_lookahead(
     >>> float(w.get_value())
     0.625
     """
-    call = transform_call("apply_lookahead", updates, params, every=every, alpha=alpha)
-    returns = pt.eq((call.step + 1) % every, 0)
-    for param, proposed, (alpha,) in call:
-        slow = call.copy_of(param, "slow")
-        slow_new = slow + alpha * (proposed - slow)
-        call[slow] = pt.switch(returns, slow_new, slow)
-        call[param] = pt.switch(returns, slow_new, proposed)
-    return call.updates
+    slow = state.copy("slow")
+    slow_new = slow + alpha * (proposed - slow)
+    returns = _is_every(state, every)
+    state.update(slow, pt.switch(returns, slow_new, slow))
+    return pt.switch(returns, slow_new, proposed)
 
 
+@declared
 def averages(updates: UpdatesLike) -> OrderedDict[TensorSharedVariable, TensorSharedVariable]:
     """Return where a dictionary keeps the averages of its parameters.
 
@@ -174,9 +128,10 @@ def averages(updates: UpdatesLike) -> OrderedDict[TensorSharedVariable, TensorSh
     >>> list(updates.averages(updates.apply_ema(updates.sgd(w**2, [w], 0.25))).items())
     [(w, w/apply_ema/average)]
     """
-    return _averages("averages", updates)
+    return _averages(updates)
 
 
+@public
 @contextmanager
 def use_averages(updates: UpdatesLike) -> Iterator[None]:
     """Put the averages in the place of the parameters for the length of a ``with`` block.
@@ -207,7 +162,8 @@ def use_averages(updates: UpdatesLike) -> Iterator[None]:
     >>> float(w.get_value())
     0.25
     """
-    pairs = _averages("use_averages", updates)
+    with named("use_averages"):
+        pairs = _averages(updates)
     _swap_values(pairs)
     try:
         yield
@@ -216,16 +172,16 @@ def use_averages(updates: UpdatesLike) -> Iterator[None]:
 
 
 def _averages(
-    owner: str, updates: UpdatesLike
+    updates: UpdatesLike,
 ) -> OrderedDict[TensorSharedVariable, TensorSharedVariable]:
     found = OrderedDict(
-        (variable.tag.updates_average_of, variable)
-        for variable in checked_updates(owner, updates)
-        if hasattr(variable.tag, "updates_average_of")
+        (provenance.of(variable).average_of, variable)
+        for variable in checked_updates(updates)
+        if provenance.of(variable).average_of is not None
     )
     if not found:
         raise ValueError(
-            f"{owner}: updates holds no averages; make them with apply_ema, or with a rule that "
+            "updates holds no averages; make them with apply_ema, or with a rule that "
             "averages such as asgd or schedule_free_sgd"
         )
     return found
@@ -236,3 +192,14 @@ def _swap_values(pairs: OrderedDict[TensorSharedVariable, TensorSharedVariable])
         value = first.get_value(borrow=True)
         first.set_value(second.get_value(borrow=True), borrow=True)
         second.set_value(value, borrow=True)
+
+
+@once_a_call
+def _rate(state: State, decay: Fraction) -> Tensor:
+    """Correct the weight of the new value for the start of the average."""
+    return state.cast((1 - decay) / (1 - decay**state.time))
+
+
+@once_a_call
+def _is_every(state: State, every: int) -> Tensor:
+    return pt.eq((state.step + 1) % every, 0)

@@ -5,7 +5,6 @@
 - ``reduce_on_plateau``: smaller when the loss no longer falls
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,23 +12,22 @@ import pytensor.tensor as pt
 from pytensor.graph.basic import Variable
 from pytensor.tensor.variable import TensorVariable
 
-from updates.arguments import LossOrGrads, Params, checked_loss, is_float_tensor
-from updates.call import (
-    Updates,
-    UpdatesLike,
-    checked_updates,
-    rule,
-    rule_call,
-    transform_call,
-)
-from updates.hyperparameters import REQUIRED, Hyperparameter
+from updates import provenance
+from updates.arguments import checked_loss, is_float_tensor
+from updates.call import Call, Updates, checked_updates
+from updates.hyperparameters import Count, NonNegative, Share, WaitingRule
 from updates.rows import choose, touched
+from updates.rule import joint_rule
 from updates.state import filled, is_state
+from updates.update_transform import dictionary_transform, joint_update_transform
 
 _SKIPPED = "apply_if_finite/skipped"
 
 
-def apply_if_finite(updates: UpdatesLike) -> Updates:
+@dictionary_transform
+def apply_if_finite(
+    updates: Updates,
+) -> Updates:
     """Skip the whole step when it would make anything NaN or infinite.
 
     ``v' = updates[v] if all new values are finite else v``, for every variable ``v``
@@ -37,34 +35,14 @@ def apply_if_finite(updates: UpdatesLike) -> Updates:
     In a skipped call parameters, state and time keep their old values bit for bit; random
     generators move on. A counter says how often that has happened.
 
-    Parameters
-    ----------
-    updates : dict or list of pairs
-        Shared variable to next value, as a rule returns it.
+    returns : transforms applied afterwards are not under its protection
+    state : skipped, an int64 counter of skipped calls
 
-    Returns
-    -------
-    OrderedDict
-        A copy of `updates` with a choice in every item, and at the end the number of skipped calls,
-        the int64 variable ``apply_if_finite/skipped``. Transforms applied afterwards are not
-        under its protection.
+    `zero_nonfinite` : goes on without the elements of a gradient that are not finite
 
-    Raises
-    ------
-    ValueError, TypeError
-        If `updates` is empty or no dictionary.
-
-    See Also
-    --------
-    zero_nonfinite : goes on without the elements of a gradient that are not finite.
-
-    References
-    ----------
     ``optax.apply_if_finite``, which gives up after a number of skipped steps in a row; here the
     counter is yours to look at.
 
-    Examples
-    --------
     >>> import pytensor, updates
     >>> w, data = pytensor.shared(1.0, name="w"), pytensor.shared(float("nan"))
     >>> guarded = updates.apply_if_finite(updates.adam((w - data) ** 2, [w]))
@@ -78,17 +56,17 @@ def apply_if_finite(updates: UpdatesLike) -> Updates:
     w 1.0
     apply_if_finite/skipped 2
     """
-    owner = "apply_if_finite"
-    copy = checked_updates(owner, updates)
     finite: Any = np.True_
-    for variable, new_value in copy.items():
+    for variable, new_value in updates.items():
         if is_float_tensor(variable):
             finite &= pt.isfinite(touched(variable, new_value)).all()
-    for variable, new_value in copy.items():
-        copy[variable] = _keep_unless(finite, variable, new_value)
+    if isinstance(finite, Variable):
+        provenance.mark(finite, symbol="finite")
+    for variable, new_value in updates.items():
+        updates[variable] = _keep_unless(finite, variable, new_value)
     skipped = filled(_SKIPPED, "int64")
-    copy[skipped] = pt.switch(finite, skipped, skipped + 1)
-    return copy
+    updates[skipped] = pt.switch(finite, skipped, skipped + 1)
+    return updates
 
 
 def is_guarded(updates: Updates) -> bool:
@@ -96,13 +74,12 @@ def is_guarded(updates: Updates) -> bool:
     return any(is_state(variable) and variable.name == _SKIPPED for variable in updates)
 
 
-@rule
+@joint_rule
 def accumulate_gradients(
-    loss_or_grads: LossOrGrads | None = None,
-    params: Params | None = None,
-    rule: Callable[..., Any] = REQUIRED,
-    every: int = REQUIRED,
-) -> Updates:
+    call: Call,
+    rule: WaitingRule,
+    every: Count,
+) -> None:
     """Apply a rule every k calls, to the mean of the gradients of these calls.
 
     In calls k, 2k, 3k, ..., with k = `every`:
@@ -110,39 +87,15 @@ def accumulate_gradients(
     - ``p', state' = rule((s + g) / k, p)``
     - ``s' = 0``
 
-    and in all others ``s' = s + g`` and everything else stays. k batches so count as one that is
-    k times as large. Schedules and time of the rule count its steps, not the calls.
+    and in all others ``s' = s + g`` and everything else stays. So k batches count as one that is k times as large. Schedules and time of the rule count its steps, not the calls.
 
-    Parameters
-    ----------
-    loss_or_grads : symbolic scalar, or list of symbolic tensors
-        A loss to differentiate, or one gradient a parameter. Without it and `params` the call
-        is deferred.
-    params : shared variable, or list of shared variables
-        Floating-point parameters of any shapes and dtypes.
-    rule : callable
-        Takes gradients and parameters and returns their updates: a rule of this library called
-        without a loss, such as ``adam(learning_rate=0.01)``.
-    every : int
-        Calls for one step, > 0.
+    rule : takes gradients and parameters and returns their updates: a rule of this library
+        called without a loss, such as ``adam(learning_rate=0.01)``
+    every : calls for one step
+    state : sum_of_gradients, step, and what `rule` keeps
 
-    Returns
-    -------
-    OrderedDict
-        What `rule` returns, sum_of_gradients and step. A `Deferred` when the call is deferred.
-
-    Raises
-    ------
-    ValueError, TypeError
-        If an argument is out of range or of the wrong kind, or loss, gradients and parameters do
-        not fit; the message names it.
-
-    References
-    ----------
     ``optax.MultiSteps`` does the same.
 
-    Examples
-    --------
     >>> import pytensor, updates
     >>> w = pytensor.shared(1.0, name="w")
     >>> rule = updates.accumulate_gradients(rule=updates.sgd(learning_rate=0.1), every=2)
@@ -154,31 +107,29 @@ def accumulate_gradients(
     >>> float(w.get_value())
     0.8
     """
-    call = rule_call(accumulate_gradients, loss_or_grads, params, rows=False)
     applies = pt.eq((call.step + 1) % every, 0)
     means = []
-    for param, grad, _ in call:
-        total = call.zeros_like(param, "sum_of_gradients")
+    for state, _, grad in call:
+        total = state.zeros("sum_of_gradients")
         total_new = total + grad
-        call[total] = pt.switch(applies, 0, total_new)
+        state.update(total, pt.switch(applies, 0, total_new))
         means.append(total_new / every)
-    for variable, new_value in checked_updates(call.owner, rule(means, call.params)).items():
+    for variable, new_value in checked_updates(rule(means, call.params)).items():
         call.updates[variable] = _keep_unless(applies, variable, new_value)
-    return call.updates
 
 
+@joint_update_transform
 def reduce_on_plateau(
-    updates: UpdatesLike,
+    call: Call,
     loss: Variable,
-    params: Params | None = None,
-    factor: Hyperparameter = 0.1,
-    patience: int = 10,
-    rtol: Hyperparameter = 1e-4,
-    atol: Hyperparameter = 0.0,
-    cooldown: Hyperparameter = 0,
-    min_scale: Hyperparameter = 0.0,
-    every: int = 1,
-) -> Updates:
+    factor: Share = 0.1,
+    patience: Count = 10,
+    rtol: NonNegative = 1e-4,
+    atol: NonNegative = 0.0,
+    cooldown: NonNegative = 0,
+    min_scale: Share = 0.0,
+    every: Count = 1,
+) -> None:
     """Make the steps smaller when the loss has not fallen for a while.
 
     ``p' = p + scale*(updates[p] - p)``
@@ -187,75 +138,22 @@ def reduce_on_plateau(
     `patience` times in a row, it is multiplied by `factor`, from that step on; for `cooldown`
     times afterwards nothing is counted.
 
-    Parameters
-    ----------
-    updates : dict or list of pairs
-        Shared variable to next value, as a rule returns it.
-    loss : symbolic scalar
-        What should fall, in the same graph. A NaN counts as not fallen.
-    params : shared variable, or list of shared variables, optional
-        The parameters whose steps are scaled. By default all floating-point variables of
-        `updates` but those that the library made as state.
-    factor : float, symbolic scalar, shared variable or schedule, optional
-        What the scale is multiplied by, in [0, 1].
-    patience : int, optional
-        Losses in a row without progress that are too many, > 0.
-    rtol, atol : float, symbolic scalar, shared variable or schedule, optional
-        Progress that counts, relative and absolute, finite and >= 0.
-    cooldown : float, symbolic scalar, shared variable or schedule, optional
-        Losses that are not counted after a reduction, finite and >= 0.
-    min_scale : float, symbolic scalar, shared variable or schedule, optional
-        Where reduction ends, in [0, 1].
-    every : int, optional
-        Calls whose losses make one by their mean, > 0: mini-batch losses are noisy, the number of
-        batches in an epoch is a good choice.
+    loss (symbolic scalar) : what should fall, in the same graph. A NaN counts as not fallen
+    factor : what the scale is multiplied by
+    patience : losses in a row without progress that are too many
+    rtol, atol : progress that counts, relative and absolute
+    cooldown : losses that are not counted after a reduction
+    min_scale : where reduction ends
+    every : calls whose losses make one by their mean: mini-batch losses are noisy, the number
+        of batches in an epoch is a good choice
+    state : scale, best_loss, mean_loss, plateau, cooldown, step
 
-    Returns
-    -------
-    OrderedDict
-        A copy of `updates` with new next values for `params`, and the scalars
-        ``reduce_on_plateau/scale``, best_loss, mean_loss, plateau, cooldown and step.
-
-    Raises
-    ------
-    ValueError, TypeError
-        If `updates` is empty or no dictionary, does not change a parameter that was asked for, or
-        an argument is out of range or of the wrong kind.
-
-    References
-    ----------
     This form is ``optax.contrib.reduce_on_plateau``; PyTorch's ``ReduceLROnPlateau`` waits for
     one loss more and is called from outside.
-
-    Examples
-    --------
-    >>> import pytensor, updates
-    >>> w = pytensor.shared(1.0, name="w")
-    >>> flat = updates.sgd([pytensor.tensor.constant(1.0)], [w], learning_rate=0.1)
-    >>> rule = updates.reduce_on_plateau(flat, loss=0 * w, factor=0.5, patience=1)
-    >>> step = pytensor.function([], updates=rule)
-    >>> _ = step(), step()
-    >>> round(float(w.get_value()), 6)
-    0.85
     """
-    owner = "reduce_on_plateau"
-    checked_loss(owner, loss, "its values tell when to reduce")
-    call = transform_call(
-        owner,
-        updates,
-        params,
-        factor=factor,
-        patience=patience,
-        rtol=rtol,
-        atol=atol,
-        cooldown=cooldown,
-        min_scale=min_scale,
-        every=every,
-    )
-    factor, rtol, atol, cooldown, min_scale = call.scalars()
+    checked_loss(loss, "its values tell when to reduce")
     scale, best = call.scalar("scale", 1.0), call.scalar("best_loss", np.inf)
     mean, plateau, rest = call.scalar("mean_loss"), call.scalar("plateau"), call.scalar("cooldown")
-
     position = call.step % every
     mean_new = (position * mean + pt.cast(loss, "float64")) / (position + 1)
     is_due = pt.eq(position, every - 1)
@@ -263,17 +161,15 @@ def reduce_on_plateau(
     rests = rest > 0
     waited = pt.switch(improves, 0, plateau + 1)
     reduces = ~rests & (waited >= patience)
-    scale_new = pt.switch(reduces, pt.maximum(scale * factor, min_scale), scale)
-
-    call[scale] = pt.switch(is_due, scale_new, scale)
-    call[best] = pt.switch(is_due & improves, mean_new, best)
-    call[mean] = pt.switch(is_due, 0, mean_new)
-    call[plateau] = pt.switch(is_due, pt.switch(rests | reduces, 0, waited), plateau)
+    reduced = pt.switch(reduces, pt.maximum(scale * factor, min_scale), scale)
+    scale_new = call.update(scale, pt.switch(is_due, reduced, scale))
+    call.update(best, pt.switch(is_due & improves, mean_new, best))
+    call.update(mean, pt.switch(is_due, 0, mean_new))
+    call.update(plateau, pt.switch(is_due, pt.switch(rests | reduces, 0, waited), plateau))
     rest_new = pt.switch(reduces, cooldown, pt.maximum(rest - 1, 0))
-    call[rest] = pt.switch(is_due, rest_new, rest)
-    for param, proposed, _ in call:
-        call[param] = param + pt.cast(call.updates[scale], param.dtype) * (proposed - param)
-    return call.updates
+    call.update(rest, pt.switch(is_due, rest_new, rest))
+    for state, param, proposed in call:
+        state.update(param, param + state.cast(scale_new) * (proposed - param))
 
 
 def _keep_unless(condition: TensorVariable, variable: Variable, new_value: Variable) -> Any:

@@ -11,37 +11,26 @@ from typing import Any
 from pytensor.compile.sharedvalue import SharedVariable
 from pytensor.graph.basic import Variable
 
+from updates import provenance
 from updates.call import Updates, UpdatesLike, checked_updates
+from updates.declaration import declared
 from updates.state import is_state
+from updates.update_transform import dictionary_transform
 
 
+@dictionary_transform
 def freeze(
-    updates: UpdatesLike, params: str | Variable | Iterable[Any] | Callable[[Any], bool]
+    updates: Updates,
+    params: str | Variable | Iterable[Any] | Callable[[Any], bool],
 ) -> Updates:
     """Leave parameters and the state that belongs to them as they are.
 
-    Parameters
-    ----------
-    updates : dict or list of pairs
-        Shared variable to next value, as a rule returns it.
-    params : name, shared variable, list of these, or function
-        What to freeze. A function takes a parameter and tells whether to.
+    params (name, shared variable, list of these, or function) : what to freeze. A function takes
+        a parameter and returns whether to
+    returns : those parameters and their state are missing. Step counters run on. What a
+        rule computes from all gradients, a total norm for instance, still counts the frozen
+        ones
 
-    Returns
-    -------
-    OrderedDict
-        A copy of `updates` without those parameters and their state. Step counters run on. What a
-        rule computes from all gradients, a total norm for instance, still counts the frozen ones.
-
-    Raises
-    ------
-    ValueError
-        If `updates` is empty or does not change a parameter that was named.
-    TypeError
-        If an argument is of the wrong kind.
-
-    Examples
-    --------
     >>> import pytensor, updates
     >>> w, b = pytensor.shared(1.0, name="w"), pytensor.shared(0.0, name="b")
     >>> training = updates.momentum((w - b) ** 2, [w, b], learning_rate=0.1)
@@ -50,9 +39,7 @@ def freeze(
     >>> list(updates.freeze(training, lambda param: param.name == "b"))
     [w/momentum/velocity, w]
     """
-    owner = "freeze"
-    copy = checked_updates(owner, updates)
-    own = [variable for variable in copy if not is_state(variable)]
+    own = [variable for variable in updates if not is_state(variable)]
     if callable(params) and not isinstance(params, Variable):
         frozen = {param for param in own if params(param)}
     else:
@@ -61,11 +48,12 @@ def freeze(
         frozen = {param for asked in params for param in _matching(asked, own)}
     return OrderedDict(
         (variable, new_value)
-        for variable, new_value in copy.items()
-        if variable not in frozen and getattr(variable.tag, "updates_param", None) not in frozen
+        for variable, new_value in updates.items()
+        if variable not in frozen and provenance.of(variable).param not in frozen
     )
 
 
+@declared
 def merge_updates(*dictionaries: UpdatesLike) -> Updates:
     """Join dictionaries of updates into one: parameter groups with different rules.
 
@@ -94,15 +82,14 @@ def merge_updates(*dictionaries: UpdatesLike) -> Updates:
     >>> list(updates.merge_updates(updates.sgd(loss, w, 0.1), updates.momentum(loss, b, 0.01)))
     [w, b/momentum/velocity, b]
     """
-    owner = "merge_updates"
     merged: Updates = OrderedDict()
     first_index: dict[SharedVariable, int] = {}
     for index, dictionary in enumerate(dictionaries):
-        copy = checked_updates(owner, dictionary)
+        copy = checked_updates(dictionary)
         for variable in copy:
             if variable in merged:
                 raise ValueError(
-                    f"{owner}: dictionaries {first_index[variable]} and {index} both change "
+                    f"dictionaries {first_index[variable]} and {index} both change "
                     f"{variable}; a variable can have one next value only, leave it out of one "
                     "of them"
                 )
@@ -115,12 +102,10 @@ def _matching(asked: Any, own: list[SharedVariable]) -> list[SharedVariable]:
     """Find the parameters that a name or a variable means."""
     if not isinstance(asked, str | Variable):
         raise TypeError(
-            f"freeze: params must hold names or shared variables, or be a function, got {asked!r} "
+            f"params must hold names or shared variables, or be a function, got {asked!r} "
             f"of type {type(asked).__name__}"
         )
     found = [param for param in own if asked is param or asked == param.name]
     if not found:
-        raise ValueError(
-            f"freeze: {asked!r} is not among the parameters that updates changes: {own}"
-        )
+        raise ValueError(f"{asked!r} is not among the parameters that updates changes: {own}")
     return found

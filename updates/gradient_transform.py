@@ -1,0 +1,180 @@
+"""The decorators that make a gradient transform of a formula.
+
+- ``gradient_transform``: of a formula that sees one gradient
+- ``joint_gradient_transform``: of a formula that sees all of them, and parameters if it asks
+- ``tensor_transform``: of a formula of one tensor, for a single tensor
+- ``Gradients``: what a formula of all gradients gets
+
+Their hyperparameters may be numbers, symbols and shared variables. They may not be schedules: a
+gradient transform does not count its calls.
+"""
+
+import inspect
+from collections.abc import Callable, Iterable
+from typing import Any, Concatenate, ParamSpec, Protocol, overload
+
+from pytensor.graph.basic import Variable
+
+from updates import provenance
+from updates.arguments import Params, checked_grads, checked_tensor, checked_tensors
+from updates.call import Tensor
+from updates.declaration import Declaration, Deferred, declare
+from updates.docstrings import Shared
+from updates.hyperparameters import Kind, Scalar
+
+P = ParamSpec("P")
+Grads = Variable | Iterable[Variable]
+
+
+class GradientTransform(Protocol[P]):
+    """A transform of gradients; without them it waits for them."""
+
+    __name__: str
+
+    @overload
+    def __call__(self, grads: Grads, *args: P.args, **kwargs: P.kwargs) -> list[Tensor]: ...
+    @overload
+    def __call__(self, grads: None = None, *args: P.args, **kwargs: P.kwargs) -> Deferred: ...
+
+
+class Gradients(list[Tensor]):
+    """The gradients that a formula works on; its hyperparameters are float64 symbols.
+
+    Parameters
+    ----------
+    tensors : list of symbolic tensors
+        The gradients.
+    values : dict
+        Checked hyperparameters by name.
+    kinds : dict
+        What each of them is.
+    """
+
+    def __init__(
+        self, tensors: Iterable[Tensor], values: dict[str, Any], kinds: dict[str, Kind]
+    ) -> None:
+        super().__init__(tensors)
+        self._values, self._kinds = values, kinds
+        self._in_dtype: dict[str, dict[str, Any]] = {}
+
+    def hyperparameters(self, dtype: str = "float64") -> dict[str, Any]:
+        """Return the hyperparameters by name, those that enter formulas as symbols of a dtype."""
+        if dtype not in self._in_dtype:
+            kinds = self._kinds
+            self._in_dtype[dtype] = {
+                name: kind.symbol(name, value, dtype)
+                if isinstance(kind := kinds.get(name), Scalar) and value is not None
+                else value
+                for name, value in self._values.items()
+            }
+        return self._in_dtype[dtype]
+
+    def in_dtype_of(self, tensor: Tensor, hyperparameter: Any) -> Any:
+        """Return one of the hyperparameters in the dtype of a gradient."""
+        [name] = [n for n, v in self.hyperparameters().items() if v is hyperparameter]
+        return self.hyperparameters(tensor.type.dtype)[name]
+
+
+def gradient_transform(
+    formula: Callable[Concatenate[Any, P], Any],
+) -> GradientTransform[P]:
+    """Make a gradient transform of a formula that sees one gradient.
+
+    The formula takes the gradient and hyperparameters as symbols of its dtype.
+    """
+
+    def of_each(grads: Gradients, **hyperparameters: Any) -> list[Tensor]:
+        return [formula(grad, **grads.hyperparameters(grad.type.dtype)) for grad in grads]
+
+    return _transform(formula, of_each, "grads")
+
+
+def joint_gradient_transform(formula: Callable[..., Any]) -> Any:
+    """Make a gradient transform of a formula that sees all gradients.
+
+    The formula takes `Gradients`, the parameters if its second argument is ``params``, and
+    hyperparameters as float64 symbols. Its first argument is called as the public one.
+    """
+    return _transform(formula, formula, next(iter(inspect.signature(formula).parameters)))
+
+
+def tensor_transform(formula: Callable[Concatenate[Any, P], Any]) -> Any:
+    """Make a transform of one tensor of a formula; a list of tensors is refused."""
+    first, *parameters = inspect.signature(formula, eval_str=True).parameters.values()
+    declaration = Declaration(
+        formula.__name__, [_waited_for(first.name)], parameters, Tensor | Deferred, schedules=False
+    )
+
+    def run(arguments: dict[str, Any]) -> Tensor:
+        tensor = checked_tensor(first.name, arguments.pop(first.name))
+        grads = Gradients([tensor], arguments, declaration.kinds)
+        return formula(tensor, **grads.hyperparameters(tensor.type.dtype))
+
+    return declare(formula, declaration, run, _SHARED)
+
+
+def _transform(formula: Callable[..., Any], run: Callable[..., Any], first: str) -> Any:
+    parameters = list(inspect.signature(formula, eval_str=True).parameters.values())[1:]
+    leading = [_waited_for(first)]
+    needs_params = [parameter.name for parameter in parameters[:1]] == ["params"]
+    if needs_params:
+        leading.append(_waited_for("params"))
+        del parameters[0]
+    declaration = Declaration(
+        formula.__name__, leading, parameters, list[Tensor] | Deferred, schedules=False
+    )
+
+    def run_all(arguments: dict[str, Any]) -> Any:
+        tensors = checked_tensors(first, arguments.pop(first))
+        given = tensors
+        params = []
+        if needs_params:
+            params, tensors = checked_grads(tensors, arguments.pop("params"), rows=False)
+        grads = Gradients(tensors, arguments, declaration.kinds)
+        result = run(grads, *[params] * needs_params, **grads.hyperparameters())
+        changed = result[0] if isinstance(result, tuple) else result
+        provenance.transformed(declaration.name, given, changed)
+        return result
+
+    return declare(formula, declaration, run_all, _SHARED)
+
+
+def _waited_for(name: str) -> inspect.Parameter:
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    annotation = (Params if name == "params" else Grads) | None
+    return inspect.Parameter(name, kind, default=None, annotation=annotation)
+
+
+def _example(declaration: Declaration) -> str:
+    first = declaration.leading[0]
+    given = ", ".join(
+        f"{name}={declaration.kinds[name].example}"
+        for name, parameter in declaration.signature.parameters.items()
+        if name in declaration.kinds
+    )
+    return f">>> import updates\n>>> updates.{declaration.name}({given})  # waits for {first}"
+
+
+_TENSORS = (
+    "symbolic tensor, or list of symbolic tensors",
+    "Gradients, or any floating-point tensors. Without them the call is deferred.",
+)
+_SHARED = Shared(
+    leading={
+        "grads": _TENSORS,
+        "tensor_vars": _TENSORS,
+        "tensor_var": (
+            "symbolic tensor",
+            "Weights, or any floating-point tensor. Without it the call is deferred.",
+        ),
+        "params": (
+            "shared variable, or list of shared variables",
+            "The parameter of each gradient.",
+        ),
+    },
+    returns="list of symbolic tensors\nThe new gradients, in the order and of the types of the "
+    "given ones. A `Deferred` when the call is deferred.",
+    raises="ValueError, TypeError\nIf an argument is out of range or of the wrong kind; the message "
+    "names it.",
+    example=_example,
+)

@@ -1,0 +1,193 @@
+"""The decorators that make an update transform of a formula.
+
+- ``update_transform``: of a formula that sees one parameter and its proposed next value
+- ``joint_update_transform``: of a formula that needs all parameters at once
+- ``dictionary_transform``: of a formula that needs all items of the dictionary
+- ``UpdateTransform``: what the first makes, as type checkers see it
+
+A transform copies: the dictionary that it is given stays as it is. Without `params` it acts on
+what rules step, or in a dictionary without any on its floating-point variables that are no state.
+"""
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, Concatenate, ParamSpec, Protocol, overload
+
+from pytensor.graph.basic import Variable
+
+from updates import provenance
+from updates.arguments import Params, checked_params, in_types_of, is_float_tensor, label
+from updates.call import Call, State, Updates, UpdatesLike, checked_updates
+from updates.declaration import Declaration, Deferred, declare
+from updates.docstrings import Shared
+from updates.state import is_state
+
+P = ParamSpec("P")
+
+
+class UpdateTransform(Protocol[P]):
+    """A transform of the steps of parameters; without a dictionary it waits for it."""
+
+    __name__: str
+
+    @overload
+    def __call__(
+        self, updates: UpdatesLike, params: Params | None = None, *args: P.args, **kwargs: P.kwargs
+    ) -> Updates: ...
+    @overload
+    def __call__(
+        self,
+        updates: None = None,
+        params: Params | None = None,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> Deferred: ...
+
+
+class DictionaryTransform(Protocol[P]):
+    """A transform of all items of a dictionary; without one it waits for it."""
+
+    __name__: str
+
+    @overload
+    def __call__(self, updates: UpdatesLike, *args: P.args, **kwargs: P.kwargs) -> Updates: ...
+    @overload
+    def __call__(self, updates: None = None, *args: P.args, **kwargs: P.kwargs) -> Deferred: ...
+
+
+@overload
+def update_transform(
+    formula: Callable[Concatenate[State, Any, Any, P], Any], /
+) -> UpdateTransform[P]: ...
+@overload
+def update_transform(
+    *, acts_on: Callable[[Any], bool]
+) -> Callable[[Callable[Concatenate[State, Any, Any, P], Any]], UpdateTransform[P]]: ...
+
+
+def update_transform(formula: Any = None, /, *, acts_on: Any = None) -> Any:
+    """Make an update transform of a formula that sees one parameter.
+
+    Parameters
+    ----------
+    formula : function
+        From a `State`, the parameter, its proposed next value and hyperparameters as symbols of
+        the parameter's dtype to the next value.
+    acts_on : function, optional
+        Which parameters the transform acts on where `params` does not say.
+    """
+    if formula is None:
+        return functools.partial(update_transform, acts_on=acts_on)
+
+    def run(call: Call, hyperparameters: Mapping[str, Any]) -> None:
+        for state, param, proposed in call:
+            state.update(param, formula(state, param, proposed, **state.hyperparameters))
+
+    return _transform(formula, run, hidden=3, acts_on=acts_on)
+
+
+def joint_update_transform(formula: Callable[..., None]) -> Any:
+    """Make an update transform of a formula that needs all parameters at once.
+
+    The formula takes a `Call` and hyperparameters as float64 symbols, and writes the next values.
+    What it works with besides the dictionary, such as a loss, comes first in its signature.
+    """
+
+    def run(call: Call, hyperparameters: Mapping[str, Any]) -> None:
+        formula(call, **hyperparameters)
+
+    return _transform(formula, run, hidden=1)
+
+
+def dictionary_transform(
+    formula: Callable[Concatenate[Updates, P], Updates],
+) -> DictionaryTransform[P]:
+    """Make an update transform of a formula that takes a copy of the dictionary and returns it."""
+    parameters = list(inspect.signature(formula, eval_str=True).parameters.values())[1:]
+    declaration = Declaration(formula.__name__, [_UPDATES], parameters, Updates | Deferred)
+
+    def run(arguments: dict[str, Any]) -> Updates:
+        return formula(checked_updates(arguments.pop("updates")), **arguments)
+
+    return declare(formula, declaration, run, _SHARED)
+
+
+def _transform(
+    formula: Callable[..., Any],
+    run: Callable[[Call, Mapping[str, Any]], None],
+    hidden: int,
+    acts_on: Callable[[Any], bool] | None = None,
+) -> Any:
+    parameters = list(inspect.signature(formula, eval_str=True).parameters.values())[hidden:]
+    works_with = [p.name for p in parameters if p.annotation is Variable]
+    parameters[len(works_with) : len(works_with)] = [_PARAMS]
+    declaration = Declaration(formula.__name__, [_UPDATES], parameters, Updates | Deferred)
+
+    def run_all(arguments: dict[str, Any]) -> Updates:
+        copy = checked_updates(arguments.pop("updates"))
+        besides = [arguments[name] for name in works_with]
+        params = arguments.pop("params")
+        if params is None:
+            params = [variable for variable in _stepped(copy) if acts(variable)]
+        chosen = checked_params(params)
+        for index, param in enumerate(chosen):
+            if param not in copy:
+                raise ValueError(
+                    f"{label(param, index)} is not among the variables that updates changes"
+                )
+        proposed = in_types_of(chosen, "next value", [copy[param] for param in chosen])
+        writing = provenance.Writing(formula.__name__, {}, [*chosen, *copy.values(), *besides])
+        call = Call(formula.__name__, chosen, proposed, copy, arguments, declaration.kinds, writing)
+        run(call, call.hyperparameters())
+        return call.updates
+
+    def acts(variable: Any) -> bool:
+        return acts_on is None or acts_on(variable)
+
+    return declare(formula, declaration, run_all, _SHARED)
+
+
+def _stepped(updates: Updates) -> list[Any]:
+    """Return what rules step, or if no rule made anything of it all that can be a parameter."""
+    own = [variable for variable in updates if is_float_tensor(variable) and not is_state(variable)]
+    return provenance.stepped(updates) or own
+
+
+def _optional(name: str, annotation: Any) -> inspect.Parameter:
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    return inspect.Parameter(name, kind, default=None, annotation=annotation)
+
+
+_UPDATES = _optional("updates", UpdatesLike | None)
+_PARAMS = _optional("params", Params | None)
+
+
+def _example(declaration: Declaration) -> str:
+    given = ", ".join(
+        f"{name}={declaration.kinds[name].example}"
+        for name, parameter in declaration.signature.parameters.items()
+        if name in declaration.kinds and parameter.default is not parameter.empty
+    )
+    return "\n".join([">>> import updates", f">>> updates.{declaration.name}({given})"])
+
+
+_SHARED = Shared(
+    leading={
+        "updates": (
+            "dict or list of pairs",
+            "Shared variable to next value, as a rule returns it. Without it the call is deferred.",
+        ),
+        "params": (
+            "shared variable, or list of shared variables",
+            "Which of the updated variables to act on. By default those that rules step; in a "
+            "dictionary made by hand all of floating-point dtype that are not state.",
+        ),
+    },
+    returns="OrderedDict\nA copy of `updates` with {state}new next values. A `Deferred` when the "
+    "call is deferred.",
+    raises="ValueError, TypeError\nIf an argument is out of range or of the wrong kind, `updates` "
+    "is empty or not a dictionary, or a parameter is not among its variables; the message names "
+    "it.",
+    example=_example,
+)
