@@ -21,10 +21,10 @@ import pytensor
 import pytensor.tensor as pt
 from convolution import conv_and_max_pool, pooled_shape
 from mnist import SharedData
-from mnist import load_data_shared as load_data_shared
+from mnist import load_data_shared as load_data_shared  # for the scripts of the book
 from pytensor.graph.basic import Variable
 from pytensor.tensor import sigmoid
-from pytensor.tensor import tanh as tanh
+from pytensor.tensor import tanh as tanh  # also for them
 from pytensor.tensor.sharedvar import TensorSharedVariable
 from pytensor.tensor.special import softmax
 from pytensor.tensor.variable import TensorVariable as Tensor
@@ -54,7 +54,7 @@ def ReLU(z: Tensor) -> Tensor:  # noqa: N802
 
 
 class Network:
-    """A stack of layers, given from input to output, that takes a mini-batch at once.
+    """A stack of layers, given from input to output, that works on whole mini-batches.
 
     To be trained, it must end with a ``SoftmaxLayer``. Parameters get names such as "conv0.w" and
     "fc1.b".
@@ -68,9 +68,7 @@ class Network:
         self.y = pt.ivector("y")
         inpt = inpt_dropout = self.x
         for index, layer in enumerate(layers):
-            kind = getattr(
-                layer, "kind", type(layer).__name__
-            )  # the reader's own layers may have none
+            kind = getattr(layer, "kind", type(layer).__name__)  # a reader's own layer has none
             layer.w.name, layer.b.name = f"{kind}{index}.w", f"{kind}{index}.b"
             layer.set_inpt(inpt, inpt_dropout, mini_batch_size)
             inpt, inpt_dropout = layer.output, layer.output_dropout
@@ -244,7 +242,7 @@ class ConvPoolLayer:
             )
         self.inpt = inpt.reshape(self.image_shape)
         self.output = self.output_dropout = self._output(self.inpt)
-        if inpt_dropout is not inpt:  # unlike the book, pass on the dropout of layers before
+        if inpt_dropout is not inpt:  # some layer before this one has dropout
             self.output_dropout = self._output(inpt_dropout.reshape(self.image_shape))
 
     def _output(self, inpt: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ of a job do.
 
 import functools
 import gzip
+import os
 import pickle
 import re
 import sys
@@ -19,7 +20,8 @@ from mpi_jobs import ENVIRONMENT, processes
 NETWORK3 = Path(__file__).parents[1] / "notebooks" / "network3.py"
 pytestmark = pytest.mark.xdist_group("mpi")  # one worker has all jobs, which take all cores
 
-COMPILED = ENVIRONMENT | {"PYTHONPATH": str(NETWORK3.parent)}
+PATHS = [str(NETWORK3.parent), ENVIRONMENT.get("PYTHONPATH", "")]
+COMPILED = ENVIRONMENT | {"PYTHONPATH": os.pathsep.join(filter(None, PATHS))}
 FAST = COMPILED | {"PYTENSOR_FLAGS": "mode=FAST_COMPILE"}
 run = functools.partial(mpi_jobs.run, environment=FAST)
 
