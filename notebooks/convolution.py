@@ -1,9 +1,9 @@
 """Convolution and max-pooling for ``network3``, made of indexing and one matrix product.
 
-PyTensor has neither Theano's ``conv2d`` nor its ``max_pool_2d``; these two stand in for them.
+The book's program takes ``conv2d`` and ``max_pool_2d`` from Theano; PyTensor 3 has neither.
 
-- ``conv_and_max_pool``: convolve images with filters, and pool what comes out
-- ``pooled_shape``: the height and width of what comes out
+- ``conv_and_max_pool``: convolve images with filters, and keep the maximum of each pool
+- ``pooled_shape``: the height and width of the result
 """
 
 import functools
@@ -36,7 +36,7 @@ def conv_and_max_pool(
         Its axes are filter, input feature map, row and column. Filters are applied as they are,
         as in PyTorch (cross-correlation); Theano flipped them.
     filter_shape, image_shape : tuple of 4 int
-        The shapes of the two.
+        The shapes of ``filters`` and ``images``.
     poolsize : tuple of 2 int
         Height and width of a pool. Pools do not overlap, and a border that they do not fill is
         dropped.
@@ -53,7 +53,7 @@ def conv_and_max_pool(
     conv_out = pt.dot(
         patches.reshape((-1, patch_size)), filters.reshape((num_filters, patch_size)).T
     ).reshape((-1, num_pools, num_filters))
-    # pairwise, because the gradient of Max goes to every one of several equal elements
+    # pairwise, because Max would pass its whole gradient to each of several equal elements
     pooled_out = functools.reduce(pt.maximum, [conv_out[k] for k in range(math.prod(poolsize))])
     height, width = pooled_shape(filter_shape, image_shape, poolsize)
     return pooled_out.reshape((image_shape[0], height, width, num_filters)).transpose((0, 3, 1, 2))
