@@ -242,9 +242,10 @@ def training(network: str, batch: int, seconds: float) -> tuple[int, Times]:
     """Time training steps of a network; return the bytes of its gradients, too."""
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "notebooks"))
     import network3
+    from digit_cnn import cnn
 
     if network == "CNN":
-        net = network3.cnn(batch)
+        net = cnn(batch)
     else:
         hidden = [network3.FullyConnectedLayer(n, 1000, network3.ReLU) for n in (784, 1000)]
         net = network3.Network([*hidden, network3.SoftmaxLayer(1000, 10)], batch)

@@ -1,7 +1,7 @@
 """A whole training step of two networks with Adam, beside PyTorch's eager step, for ``speed.py``.
 
 Both train the same network from the same parameters on the same mini-batches, float32: the CNN of
-notebooks/network3.py (20 and 40 filters of 5x5, 2x2 pools, 100 rectified linear units) and a
+notebooks/digit_cnn.py (20 and 40 filters of 5x5, 2x2 pools, 100 rectified linear units) and a
 784-512-512-10 network of rectified linear units. The step takes the number of a mini-batch and
 returns its cost. The costs of the first steps must agree.
 """
@@ -26,13 +26,14 @@ def make(system: str, name: str) -> Task:
     """Prepare the training step of one system."""
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "notebooks"))
     import network3
+    from digit_cnn import cnn
 
     batch = NETWORKS[name]
     np.random.seed(0)
     images = np.random.random((batch * BATCHES, 28 * 28)).astype("float32")
     labels = np.random.randint(10, size=batch * BATCHES)
     if name == "CNN":
-        net = network3.cnn(batch)
+        net = cnn(batch)
     else:
         layers = [
             network3.FullyConnectedLayer(784, 512, network3.ReLU),

@@ -1,8 +1,9 @@
-"""Run notebooks again and keep their outputs, with nothing of the machine that they ran on.
+"""Run notebooks again and store their outputs, without traces of the machine they ran on.
 
     python notebooks/execute.py [notebooks/01_does_the_order_matter.ipynb ...]
 
-Without arguments all of them. Needs nbclient and ipykernel, and what the notebooks import.
+Without arguments, all of them are run. This needs nbclient, ipykernel and what the notebooks
+import.
 """
 
 import sys
@@ -18,7 +19,7 @@ METADATA = {
 
 
 def executed(path: Path, checks: str = "") -> Any:
-    """Return a notebook with the outputs of a new run.
+    """Run a notebook and return it with the new outputs.
 
     Parameters
     ----------
@@ -55,7 +56,7 @@ def executed(path: Path, checks: str = "") -> Any:
 
 
 def _joined(outputs: list[Any]) -> list[Any]:
-    """Join what was printed in pieces: where it was cut depends on the machine."""
+    """Join printed text that arrived in pieces, because the pieces depend on the machine."""
     joined: list[Any] = []
     for output in outputs:
         before = joined[-1] if joined else {}
@@ -67,7 +68,7 @@ def _joined(outputs: list[Any]) -> list[Any]:
 
 
 def main() -> None:
-    """Run what the command line names."""
+    """Run the notebooks that the command line names, or all of them."""
     try:
         import nbformat
     except ImportError:

@@ -2,9 +2,9 @@
 
 - ``load_data_shared``: training, validation and test data in shared variables
 - ``expand``: add shifted copies to training data, as the book does
-- ``digits``: the 1,797 real digits that scikit-learn ships, at the 28x28 pixels of MNIST
-- ``read``: a file in the book's format, checked, and unpickled without running anything in it
-- ``ArrayUnpickler``: the unpickler that knows numbers and arrays of numbers, and nothing else
+- ``digits``: the 1,797 digits that scikit-learn ships, enlarged to the 28x28 pixels of MNIST
+- ``read``: read and check a file in the book's format, without running any code from it
+- ``ArrayUnpickler``: an unpickler that accepts numbers and arrays of numbers, and nothing else
 """
 
 import copyreg
@@ -37,8 +37,8 @@ def load_data_shared(filename: str | Path | None = None) -> list[SharedData]:
     Returns
     -------
     list of three (x, y)
-        ``x`` is a shared matrix of ``floatX``, one image of 784 pixels in 0..1 a row, ``y`` its
-        labels as an int32 vector.
+        ``x`` is a shared matrix of ``floatX`` with one row of 784 pixels in 0..1 for each image;
+        ``y`` is the int32 vector of their labels.
 
     Raises
     ------
@@ -58,8 +58,8 @@ def load_data_shared(filename: str | Path | None = None) -> list[SharedData]:
 def expand(data: SharedData) -> SharedData:
     """Add four copies of every image, shifted by one pixel up, down, left and right.
 
-    The book's ``expand_mnist.py`` does so. What leaves the frame is lost, what enters is blank,
-    and the order is shuffled, always in the same way.
+    The book's ``expand_mnist.py`` does the same. Pixels that are shifted out of the frame are
+    lost, and those that are shifted in are blank. The images are shuffled, always in the same way.
     """
     x, y = data
     images = np.pad(x.get_value().reshape((-1, 28, 28)), ((0, 0), (1, 1), (1, 1)))
@@ -77,7 +77,7 @@ def digits() -> list[Data]:
     Returns
     -------
     list of three (x, y)
-        1197 training, 300 validation and 300 test images, every digit in equal proportion.
+        1197 training, 300 validation and 300 test images, in which the digits are equally frequent.
     """
     try:
         from scipy.ndimage import zoom
@@ -142,7 +142,7 @@ def read(filename: str | Path) -> list[Data]:
 
 
 def _checked(place: str, part: Any) -> Data:
-    """Return the (x, y) of one part, or say what is wrong in this place."""
+    """Return the pair (x, y) of one part; errors begin with the place where it stands."""
     if not isinstance(part, list | tuple) or len(part) != 2:
         raise ValueError(f"{place}: expected a pair (x, y)")
     x, y = (_as_array(f"{place}: {name}", data) for name, data in zip("xy", part, strict=True))
@@ -178,12 +178,12 @@ def _as_array(place: str, data: Any) -> np.ndarray:
 class ArrayUnpickler(pickle.Unpickler):
     """Unpickle numbers, strings, tuples, lists and arrays of numbers; refuse any other name.
 
-    What a pickle may call is not numpy but the stand-ins below, which check what they are given.
+    In the place of numpy, a pickle calls the stand-ins below, which check their arguments.
     """
 
     def find_class(self, module: str, name: str) -> Any:
         """Return the stand-in for a name, or refuse it."""
-        module = module.replace("numpy._core", "numpy.core")  # numpy 2 moved its own
+        module = module.replace("numpy._core", "numpy.core")  # renamed in numpy 2
         try:
             return STAND_INS[module, name]
         except KeyError:
@@ -218,7 +218,7 @@ class _Array:
 
 
 def _array(data: Any, dtype: Any, shape: Any, order: Any = "C") -> np.ndarray:
-    # numpy alone would also take a dtype or a buffer of another kind
+    # numpy itself would also accept other kinds of dtypes and buffers
     if not isinstance(dtype, _Dtype) or not isinstance(data, str | bytes | bytearray):
         raise pickle.UnpicklingError("it holds an array that is not made of bytes and a type")
     buffer = data.encode("latin1") if isinstance(data, str) else data  # a string of Python 2

@@ -1,4 +1,4 @@
-"""Race update rules on the digit-recognising CNN of ``network3``: a table and a picture.
+"""Race update rules on the digit-recognising CNN of ``digit_cnn.py``: a table and a picture.
 
 ``python notebooks/race.py`` (or ``make demo``) trains the same network, from the same start and on
 the same data, with each rule in turn. It prints a table and draws ``learning_curves.png``.
@@ -12,7 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from network3 import RULES, History, cnn, load_cnn_data, one_blas_thread
+from digit_cnn import cnn, load_cnn_data, one_blas_thread
+from training_log import TrainingLog
+from tuned_rules import TUNED_RULES
 
 try:
     import matplotlib.pyplot as plt
@@ -41,14 +43,14 @@ LINES = [
 ]
 
 
-def race(names: Sequence[str], epochs: int, data: Path | None, seed: int) -> dict[str, History]:
-    """Train the CNN with each rule and return what was measured, by rule."""
+def race(names: Sequence[str], epochs: int, data: Path | None, seed: int) -> dict[str, TrainingLog]:
+    """Train the CNN with each rule and return the log of each training run by the rule's name."""
     training_data, validation_data, test_data = load_cnn_data(data)
-    histories = {}
+    logs = {}
     for name in names:
-        rule, eta = RULES[name]
+        rule, eta = TUNED_RULES[name]
         np.random.seed(seed)
-        histories[name] = cnn(MINI_BATCH_SIZE).SGD(
+        logs[name] = cnn(MINI_BATCH_SIZE).SGD(
             training_data,
             epochs,
             MINI_BATCH_SIZE,
@@ -59,22 +61,22 @@ def race(names: Sequence[str], epochs: int, data: Path | None, seed: int) -> dic
             progress=functools.partial(tqdm, desc=f"{name:>17}", unit="step", ascii=" #"),
             report=lambda line: None,
         )
-    return histories
+    return logs
 
 
-def table(histories: dict[str, History]) -> str:
-    """Lay out one row a rule, in Markdown."""
+def table(logs: dict[str, TrainingLog]) -> str:
+    """Return a Markdown table with one row for each rule."""
     rows = [HEADER]
-    for name, history in histories.items():
-        best = history.best
+    for name, log in logs.items():
+        best = log.best
         rows.append(
             (
                 name,
-                f"{RULES[name][1]:g}",
+                f"{TUNED_RULES[name][1]:g}",
                 f"{best.validation_accuracy:.2%}",
                 f"{best.test_accuracy:.2%}",
-                f"{history.compile_seconds:.1f}",
-                f"{history.milliseconds_per_step:.2f}",
+                f"{log.compile_seconds:.1f}",
+                f"{log.milliseconds_per_step:.2f}",
             )
         )
     widths = [max(len(row[column]) for row in rows) for column in range(len(HEADER))]
@@ -93,17 +95,17 @@ def table(histories: dict[str, History]) -> str:
     return "\n".join([lines[0], rule, *lines[1:]])
 
 
-def draw(histories: dict[str, History], path: Path) -> None:
+def draw(logs: dict[str, TrainingLog], path: Path) -> None:
     """Draw training cost and validation accuracy over the epochs."""
     figure, (cost_axes, accuracy_axes) = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
     looks = itertools.cycle(LINES)
-    for name, history in histories.items():
+    for name, log in logs.items():
         style, marker = next(looks)
-        epochs = range(1, len(history.epochs) + 1)
+        epochs = range(1, len(log.epochs) + 1)
         look = {"linestyle": style, "marker": marker, "markersize": 4, "linewidth": 1.5}
-        cost_axes.plot(epochs, [epoch.cost for epoch in history.epochs], label=name, **look)
+        cost_axes.plot(epochs, [epoch.cost for epoch in log.epochs], label=name, **look)
         accuracy_axes.plot(
-            epochs, [epoch.validation_accuracy for epoch in history.epochs], label=name, **look
+            epochs, [epoch.validation_accuracy for epoch in log.epochs], label=name, **look
         )
     cost_axes.set(title="Training cost", ylabel="mean negative log-likelihood", yscale="log")
     accuracy_axes.set(title="Validation accuracy", ylabel="digits recognised")
@@ -119,9 +121,9 @@ def draw(histories: dict[str, History], path: Path) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Race the rules that the command line names."""
+    """Race the rules that the arguments name, by default those of the command line."""
     parser = argparse.ArgumentParser(description="Race update rules on a digit-recognising CNN.")
-    parser.add_argument("--rules", nargs="+", default=RACE, choices=RULES, metavar="NAME")
+    parser.add_argument("--rules", nargs="+", default=RACE, choices=TUNED_RULES, metavar="NAME")
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--data", type=Path, help="an mnist.pkl.gz; default: scikit-learn's digits")
     parser.add_argument("--seed", type=int, default=0)
@@ -129,12 +131,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     try:
         with one_blas_thread():
-            histories = race(options.rules, options.epochs, options.data, options.seed)
+            logs = race(options.rules, options.epochs, options.data, options.seed)
     except (ImportError, OSError, ValueError) as error:
         parser.error(str(error))
     print()
-    print(table(histories))
-    draw(histories, options.picture)
+    print(table(logs))
+    draw(logs, options.picture)
     print(f"\nThe learning curves are in {options.picture}.")
 
 

@@ -2,8 +2,9 @@
 
     python notebooks/valley.py [--steps 40] [--picture notebooks/valley.png]
 
-One small map a rule, with its learning rate and the loss at the end of the walk. The rates are
-those that ``python -m updates race`` finds: good ones here, not advice for networks.
+There is one small map for each rule, with its learning rate and the loss at the end of the walk.
+The learning rates are those that ``python -m updates race`` finds; they suit this valley, and are
+no advice for networks.
 """
 
 import argparse
@@ -18,8 +19,8 @@ from updates.command_line.race import Walk, Walker
 from updates.rules import __all__ as names
 
 VALLEY = FUNCTIONS["valley"]
-# Where the default shows nothing of the rule in a short walk: noise too small to see, and a
-# distance that takes half of the walk to grow from 1e-6.
+# With their defaults, a short walk would not show what these rules do: the noise is too small to
+# see, and the distance takes half of the walk to grow from 1e-6.
 SETTINGS: dict[str, dict[str, Any]] = {
     "noisy_sgd": {"eta": 1.0},
     "prodigy": {"initial_distance": 0.3},
@@ -67,7 +68,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=40)
     parser.add_argument("--picture", type=Path, default=Path(__file__).with_name("valley.png"))
     options = parser.parse_args()
-    # `momentum_updates` is `momentum`.
+    # `momentum_updates` is another name for `momentum`
     rules = [name for name in names if name != "momentum_updates"]
     draw([walk(name, options.steps) for name in rules], options.picture)
     print(f"{len(rules)} walks of {options.steps} steps: {options.picture}")

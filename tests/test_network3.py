@@ -1,8 +1,10 @@
 """network3's layers compute what they say, its scripts run as the book prints them."""
 
+import inspect
 import itertools
 import subprocess
 import sys
+from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +18,10 @@ import updates
 
 with pytensor.config.change_flags(floatX=pytensor.config.floatX):  # the import sets float32
     import network3
+from digit_cnn import cnn, load_cnn_data, one_blas_thread
 from network3 import ConvPoolLayer, FullyConnectedLayer, Network, ReLU, SoftmaxLayer, linear
+from network3_command_line import main
+from tuned_rules import TUNED_RULES
 
 PROGRAM = Path(network3.__file__)
 
@@ -34,6 +39,43 @@ def shared_data(num_examples, num_pixels=784, seed=1):
     x = rng.random((num_examples, num_pixels)).astype("float32")
     y = rng.integers(10, size=num_examples).astype("float32")
     return pytensor.shared(x), pt.cast(pytensor.shared(y), "int32")
+
+
+# ---- the book's program
+
+THE_BOOK = {  # its definitions and their arguments, in its order
+    "linear": "z",
+    "ReLU": "z",
+    "Network": "layers, mini_batch_size",
+    "Network.SGD": "training_data, epochs, mini_batch_size, eta, validation_data, test_data, lmbda",
+    "ConvPoolLayer": "filter_shape, image_shape, poolsize, activation_fn",
+    "ConvPoolLayer.set_inpt": "inpt, inpt_dropout, mini_batch_size",
+    "FullyConnectedLayer": "n_in, n_out, activation_fn, p_dropout",
+    "FullyConnectedLayer.set_inpt": "inpt, inpt_dropout, mini_batch_size",
+    "FullyConnectedLayer.accuracy": "y",
+    "SoftmaxLayer": "n_in, n_out, p_dropout",
+    "SoftmaxLayer.cost": "net",
+    "size": "data",
+    "dropout_layer": "layer, p_dropout",
+}
+
+
+@pytest.mark.parametrize("name", THE_BOOK)
+def test_a_definition_takes_the_arguments_that_it_has_in_the_book(name):
+    definition = attrgetter(name)(network3)
+    arguments = [a for a in inspect.signature(definition).parameters if a != "self"]
+    expected = THE_BOOK[name].split(", ")
+    assert arguments[: len(expected)] == expected
+
+
+def test_the_program_has_the_order_of_the_book():
+    lines = [inspect.getsourcelines(attrgetter(name)(network3))[1] for name in THE_BOOK]
+    assert lines == sorted(lines)
+
+
+def test_the_other_names_of_the_book_are_in_the_program():
+    names = ("load_data_shared", "sigmoid", "tanh")
+    assert all(callable(getattr(network3, name)) for name in names)
 
 
 # ---- convolution and pooling
@@ -255,7 +297,7 @@ def test_the_networks_of_the_book_train(name, capsys):
 def trained(report=print, test_data="test", rule=updates.sgd, p_dropout=0.0, steps_per_call=1):
     np.random.seed(7)
     net = small_cnn(p_dropout)
-    history = net.SGD(
+    log = net.SGD(
         shared_data(9, 100),
         3,
         2,
@@ -266,7 +308,7 @@ def trained(report=print, test_data="test", rule=updates.sgd, p_dropout=0.0, ste
         report=report,
         steps_per_call=steps_per_call,
     )
-    return net, history
+    return net, log
 
 
 @pytest.mark.parametrize("p_dropout", [0.0, 0.5])
@@ -274,8 +316,8 @@ def test_same_seed_same_numbers(p_dropout):
     runs = []
     for _ in range(2):
         lines: list[str] = []
-        net, history = trained(lines.append, p_dropout=p_dropout)
-        runs.append((lines, history.epochs, [p.get_value().tolist() for p in net.params]))
+        net, log = trained(lines.append, p_dropout=p_dropout)
+        runs.append((lines, log.epochs, [p.get_value().tolist() for p in net.params]))
     assert runs[0] == runs[1]
 
 
@@ -284,27 +326,27 @@ def test_many_steps_in_a_call_give_the_same_numbers(steps_per_call):
     runs = []
     for steps in (1, steps_per_call):
         lines: list[str] = []
-        net, history = trained(lines.append, rule=updates.adam, p_dropout=0.5, steps_per_call=steps)
-        runs.append((lines, history.epochs, [p.get_value().tolist() for p in net.params]))
+        net, log = trained(lines.append, rule=updates.adam, p_dropout=0.5, steps_per_call=steps)
+        runs.append((lines, log.epochs, [p.get_value().tolist() for p in net.params]))
     assert runs[0] == runs[1]
-    assert len(history.step_seconds) == 3 * 4 - min(4, steps_per_call)
+    assert len(log.step_seconds) == 3 * 4 - min(4, steps_per_call)
 
 
-def test_history_tells_how_training_went():
-    _, history = trained()
-    assert len(history.epochs) == 3
-    assert len(history.step_seconds) == 3 * 4 - 1  # 9 examples fill 4 mini-batches of 2
-    assert history.compile_seconds > 0
-    assert history.milliseconds_per_step > 0
-    assert history.best.validation_accuracy == max(e.validation_accuracy for e in history.epochs)
-    assert history.best.test_accuracy is not None
+def test_the_log_tells_how_training_went():
+    _, log = trained()
+    assert len(log.epochs) == 3
+    assert len(log.step_seconds) == 3 * 4 - 1  # 9 examples fill 4 mini-batches of 2
+    assert log.compile_seconds > 0
+    assert log.milliseconds_per_step > 0
+    assert log.best.validation_accuracy == max(e.validation_accuracy for e in log.epochs)
+    assert log.best.test_accuracy is not None
 
 
 def test_test_data_may_be_missing():
     lines: list[str] = []
-    _, history = trained(lines.append, test_data=None)
+    _, log = trained(lines.append, test_data=None)
     assert not any("test accuracy" in line for line in lines)
-    assert history.best.test_accuracy is None
+    assert log.best.test_accuracy is None
 
 
 def test_parameters_have_names_of_their_own():
@@ -413,12 +455,12 @@ def test_dropout_reaches_through_a_convolution():
 def test_every_rule_has_a_learning_rate():
     modules = {name: getattr(updates, name).__module__ for name in updates.__all__}
     rules = {name for name, module in modules.items() if module.startswith("updates.rules")}
-    assert set(network3.RULES) == rules
+    assert set(TUNED_RULES) == rules
 
 
-@pytest.mark.parametrize("name", network3.RULES)
+@pytest.mark.parametrize("name", TUNED_RULES)
 def test_every_rule_can_be_called_with_its_learning_rate(name):
-    rule, eta = network3.RULES[name]
+    rule, eta = TUNED_RULES[name]
     w = pytensor.shared(np.ones(2, "float32"), name="w")
     assert w in rule((w**2).sum(), [w], eta)
 
@@ -442,7 +484,7 @@ BAD_ARGUMENTS = {
 @pytest.mark.parametrize("arguments", BAD_ARGUMENTS)
 def test_the_command_line_says_what_is_wrong(arguments, capsys):
     with pytest.raises(SystemExit, match="2"):
-        network3.main(arguments.split())
+        main(arguments.split())
     assert BAD_ARGUMENTS[arguments] in capsys.readouterr().err
 
 
@@ -462,14 +504,12 @@ def test_the_command_line_repeats_itself():
     ["sgd", "momentum_updates", "nesterov_momentum", "rmsprop", "deepmind_rmsprop", "adam"],
 )
 def test_the_digits_are_learned(name):
-    training_data, validation_data, test_data = network3.load_cnn_data()
-    rule, eta = network3.RULES[name]
+    training_data, validation_data, test_data = load_cnn_data()
+    rule, eta = TUNED_RULES[name]
     np.random.seed(0)
-    with pytensor.config.change_flags(mode="Mode"), network3.one_blas_thread():
-        history = network3.cnn().SGD(
-            training_data, 8, 10, eta, validation_data, test_data, rule=rule
-        )
-    assert history.best.test_accuracy >= 0.97
+    with pytensor.config.change_flags(mode="Mode"), one_blas_thread():
+        log = cnn().SGD(training_data, 8, 10, eta, validation_data, test_data, rule=rule)
+    assert log.best.test_accuracy >= 0.97
 
 
 @pytest.mark.slow
@@ -484,7 +524,7 @@ def test_momentum_updates_equals_the_hand_written_rule_of_the_network3_question(
 
     def trained(rule):
         np.random.seed(0)
-        net = network3.cnn()
+        net = cnn()
         train = net.training_function(network3.load_data_shared()[0], 0.003, rule=rule)
         for index in range(200):
             train(index % 119)
@@ -492,7 +532,7 @@ def test_momentum_updates_equals_the_hand_written_rule_of_the_network3_question(
 
     with (
         pytensor.config.change_flags(floatX="float64", mode="Mode"),
-        network3.one_blas_thread(),
+        one_blas_thread(),
     ):
         ours, theirs = trained(updates.momentum_updates), trained(by_hand)
     for first, second in zip(ours, theirs, strict=True):

@@ -6,6 +6,7 @@ of a job do.
 
 import functools
 import gzip
+import os
 import pickle
 import re
 import sys
@@ -19,7 +20,8 @@ from mpi_jobs import ENVIRONMENT, processes
 NETWORK3 = Path(__file__).parents[1] / "notebooks" / "network3.py"
 pytestmark = pytest.mark.xdist_group("mpi")  # one worker has all jobs, which take all cores
 
-COMPILED = ENVIRONMENT | {"PYTHONPATH": str(NETWORK3.parent)}
+PATHS = [str(NETWORK3.parent), ENVIRONMENT.get("PYTHONPATH", "")]
+COMPILED = ENVIRONMENT | {"PYTHONPATH": os.pathsep.join(filter(None, PATHS))}
 FAST = COMPILED | {"PYTENSOR_FLAGS": "mode=FAST_COMPILE"}
 run = functools.partial(mpi_jobs.run, environment=FAST)
 
@@ -139,39 +141,40 @@ def test_the_digits_are_learned(number):
 
 def refused_rules():
     """Print the names of the rules that do not take gradients."""
-    import network3
     import pytensor
+    from network3_distributed import averaged
+    from tuned_rules import TUNED_RULES
 
-    for name, (rule, eta) in network3.RULES.items():
+    for name, (rule, eta) in TUNED_RULES.items():
         w = pytensor.shared(np.ones(2, "float32"), name="w")
         try:
-            network3.averaged(rule)((w**2).sum(), [w], eta)
+            averaged(rule)((w**2).sum(), [w], eta)
         except ValueError:
             print(name)
 
 
 def failing_process():
     """Fail in one process, while the other waits for it."""
-    import network3
+    import network3_command_line
     from mpi4py import MPI
 
-    load = network3.load_cnn_data
+    load = network3_command_line.load_cnn_data
 
     def load_or_fail(filename):
         if MPI.COMM_WORLD.rank == 1:
             raise RuntimeError("the disk of this machine is gone")
         return load(filename)
 
-    network3.load_cnn_data = load_or_fail
-    network3.main(["--distributed"])
+    network3_command_line.load_cnn_data = load_or_fail
+    network3_command_line.main(["--distributed"])
 
 
 def without_mpi4py():
     """Run where mpi4py cannot be imported."""
     sys.modules["mpi4py"] = None
-    import network3
+    from network3_command_line import main
 
-    network3.main(["--distributed"])
+    main(["--distributed"])
 
 
 def same_steps():
@@ -183,6 +186,7 @@ def same_steps():
     import pytensor
     from mpi4py import MPI
     from network3 import FullyConnectedLayer, Network, ReLU, SoftmaxLayer
+    from network3_distributed import averaged, own_share
 
     import updates
     from updates.distributed import broadcast
@@ -207,7 +211,7 @@ def same_steps():
 
     rng = np.random.default_rng(1)
     x, y = rng.random((n_examples, 30)), rng.integers(10, size=n_examples, dtype="int32")
-    own = network3.own_share(shared(x, y), seed=3)
+    own = own_share(shared(x, y), seed=3)
     np.random.seed(job.rank)  # starts that differ, but for broadcast
     net = network(mini_batch_size)
     broadcast(net.params)
@@ -216,7 +220,7 @@ def same_steps():
     for steps_per_call in (1, 4):
         for param, value in zip(net.params, start, strict=True):
             param.set_value(value)
-        ends.append(train(net, own, network3.averaged(updates.adam), steps_per_call))
+        ends.append(train(net, own, averaged(updates.adam), steps_per_call))
 
     shares = job.gather([part.get_value() for part in own])
     if job.rank == 0:
