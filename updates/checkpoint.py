@@ -319,7 +319,7 @@ def _read_array(archive: zipfile.ZipFile, member: str, size: int) -> np.ndarray:
                 f"{member!r} of dtype {dtype} and shape {shape} is not in the file"
             )
         array = np.empty(shape, dtype, order="F" if fortran_order else "C")
-        left = memoryview(array.ravel(order="K").view("uint8"))
+        left = array.ravel(order="K").view("uint8").data
         while left:
             count = stream.readinto(left)  # type: ignore[attr-defined]
             if not count:
