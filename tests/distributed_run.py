@@ -34,8 +34,9 @@ from pytensor.graph.replace import graph_replace
 import updates
 from updates import distributed
 from updates.distributed import allreduce_mean, allreduce_sum, broadcast, shard
+from updates.distributed.fused import FUSED
+from updates.distributed.operation import AllReduce
 from updates.distributed.processes import agree, key_of
-from updates.distributed.reduction import FUSED, AllReduce
 
 WORLD = MPI.COMM_WORLD
 RANK, SIZE = WORLD.rank, WORLD.size
