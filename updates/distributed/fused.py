@@ -115,7 +115,7 @@ class Fused:
         """Return where to pack this process's tensors: in shared memory or in its own buffer."""
         machine = machine_of(self.comm)
         self._shared = machine.shares(size * self.dtype.itemsize)
-        return machine.own(size, self.dtype) if self._shared else self.lease(size)
+        return machine.own_row(size, self.dtype) if self._shared else self.lease(size)
 
     def total(self, packed: np.ndarray) -> np.ndarray:
         """Return the sum over all processes of what they have packed."""

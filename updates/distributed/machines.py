@@ -117,7 +117,7 @@ class Machine:
             os.close(descriptor)
         return memory
 
-    def own(self, size: int, dtype: np.dtype) -> np.ndarray:
+    def own_row(self, size: int, dtype: np.dtype) -> np.ndarray:
         """Return the part of this process's row for so many numbers."""
         return self.memory[self.local.rank, : size * dtype.itemsize].view(dtype)
 

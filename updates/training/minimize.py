@@ -1,7 +1,6 @@
 """Training without writing the loop: ``minimize`` runs it, ``iterate`` steps through its epochs.
 
-``iterate`` has the arguments, their defaults and what there is to say of them; ``minimize`` takes
-the same ones.
+``iterate`` declares and documents the arguments, and ``minimize`` takes the same ones.
 """
 
 import os
