@@ -17,7 +17,8 @@ import pytensor.tensor as pt
 
 import updates
 from updates.training.batches import Arrays
-from updates.training.functions import Functions, Problem
+from updates.training.functions import Functions
+from updates.training.problem import Problem
 
 ROWS, COLUMNS, HIDDEN, BATCH = 3200, 64, 32, 32
 

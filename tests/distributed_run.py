@@ -34,8 +34,9 @@ from pytensor.graph.replace import graph_replace
 import updates
 from updates import distributed
 from updates.distributed import allreduce_mean, allreduce_sum, broadcast, shard
+from updates.distributed.fused import FUSED
+from updates.distributed.operation import AllReduce
 from updates.distributed.processes import agree, key_of
-from updates.distributed.reduction import FUSED, AllReduce
 
 WORLD = MPI.COMM_WORLD
 RANK, SIZE = WORLD.rank, WORLD.size
@@ -993,7 +994,8 @@ def exception():
 
 @ending
 def exception_before_training():
-    """One process raises before the first reduction."""
+    """One process raises before it has exchanged anything."""
+    distributed.is_root()
     if RANK == LAST:
         fail_now()
         failing()
@@ -1002,7 +1004,26 @@ def exception_before_training():
 
 @ending
 def exit_before_training():
-    """One process leaves before the first reduction."""
+    """One process leaves after the first exchange, before the first reduction."""
+    broadcast(network(RANK)[2])
+    if RANK == LAST:
+        fail_now()
+        sys.exit("cannot read its data")
+    train_until(lambda k: None)
+
+
+@ending
+def exception_before_any_call():
+    """One process raises before it has called anything of updates.distributed."""
+    if RANK == LAST:
+        fail_now()
+        failing()
+    train_until(lambda k: None)
+
+
+@ending
+def exit_before_any_call():
+    """One process leaves before it has called anything of updates.distributed."""
     if RANK == LAST:
         fail_now()
         sys.exit("cannot read its data")
@@ -1014,6 +1035,29 @@ def only_the_root_asks():
     """One process alone calls anything of updates.distributed."""
     if RANK == 0:
         distributed.is_root()
+
+
+@ending
+def only_the_root_builds():
+    """One process alone builds a graph with a reduction, and looks at it."""
+    if RANK == 0:
+        x = pt.vector("x")
+        assert pytensor.graph.ancestors([allreduce_mean(x)[0]])
+
+
+@ending
+def child_fails():
+    """Let a forked child of each process show an exception, after a first exchange."""
+    x = pt.vector("x")
+    mean = pytensor.function([x], allreduce_mean(x)[0])
+    np.testing.assert_array_equal(mean([RANK]), [LAST / 2])
+    child = os.fork()
+    if child == 0:
+        error = RuntimeError("only the child has failed")
+        sys.excepthook(RuntimeError, error, None)
+        os._exit(7)  # an ordinary end would finalize MPI
+    assert os.WEXITSTATUS(os.waitpid(child, 0)[1]) == 7
+    np.testing.assert_array_equal(mean([RANK + 2]), [LAST / 2 + 2])
 
 
 @ending

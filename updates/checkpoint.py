@@ -1,25 +1,22 @@
-"""Checkpoints: the state of a dictionary of updates in one file that is whole or is refused.
+"""Checkpoints: the state of a dictionary of updates in one file that is complete or is refused.
 
 - ``save``: write a checkpoint, so that the path holds the old one or the new one at any moment
-- ``load``: put a checkpoint back, all of it or nothing; ``read`` does all but the last step
+- ``load``: restore a checkpoint, all of it or nothing; ``read`` does everything but assign
 
-The format is NumPy's ``.npz``, an uncompressed zip archive: one ``<key>.npy`` for each variable,
-keys as in `state_dict`, after ``%updates.npy``, the bytes of a JSON text with the format's
-version, every key with its dtype and shape, and ``extra``. The archive's comment is the CRC-32 of
-all bytes before it. There is no pickle in it, and none is ever read.
+The format is NumPy's ``.npz``, an uncompressed zip archive. Its first entry is ``%updates.npy``,
+the bytes of a JSON text with the format's version, every key with its dtype and shape, and
+``extra``. Then comes one ``<key>.npy`` for each variable, with keys as in `state_dict`. The
+archive's comment is the CRC-32 of all bytes before it. There is no pickle in it, and none is ever
+read.
 """
 
-import errno
 import json
 import math
 import os
 import re
-import secrets
-import stat
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -29,6 +26,7 @@ from pytensor.compile.sharedvalue import SharedVariable
 
 from updates.declaration import public
 from updates.call import UpdatesLike
+from updates.replacing import replacing
 from updates.state_dict import (
     CheckpointError,
     assign,
@@ -48,29 +46,29 @@ _BLOCK = 1 << 22
 def save(path: str | os.PathLike[str], updates: UpdatesLike, extra: Any = None) -> None:
     """Write everything that a dictionary of updates changes into one file.
 
-    The file is written beside `path`, flushed to the disk and put in its place in one move:
-    whatever happens, a kill included, the path holds the old checkpoint or the new one, whole. A
-    kill can leave the file beside it, called ``.<name>.<letters>.tmp``. A symbolic link at `path`
-    stays one, and permissions stay as they are.
+    The file is written next to `path`, flushed to the disk and moved into its place in one step.
+    Whatever happens, even a kill, the path holds the old checkpoint or the new one, complete. A
+    kill can leave the unfinished file behind, called ``.<name>.<letters>.tmp``. A symbolic link at
+    `path` stays a link, and permissions stay as they are.
 
     Parameters
     ----------
     path : str or path
         The file, usually ``*.npz``; its folder must exist.
     updates : dict or list of pairs
-        Shared variable to next value: all that the compiled function changes, a user's own
+        Shared variable to next value: everything that the compiled function changes, your own
         random generators and running means included, so that a resumed run is bit-identical
         to one that never stopped. See `state_dict`.
     extra : JSON-able, optional
-        Facts to keep beside: epoch, best score, ...
+        Facts to keep with it: epoch, best score, ...
 
     Raises
     ------
     OSError
-        If the file cannot be written. The old one is then untouched, unless only the last flush
-        of the folder failed: then the new one is in its place.
+        If the file cannot be written. The old one is then untouched, unless only the last step
+        failed, flushing the folder: then the new file is in place.
     ValueError, TypeError
-        If `updates` is empty or no dictionary of updates, or `extra` cannot be written as JSON.
+        If `updates` is empty or not a dictionary of updates, or `extra` cannot be written as JSON.
 
     Examples
     --------
@@ -88,7 +86,7 @@ def save(path: str | os.PathLike[str], updates: UpdatesLike, extra: Any = None) 
     """
     arrays = {key: to_array(variable) for key, variable in keyed("save", updates).items()}
     manifest = _manifest(arrays, extra)
-    with _replacing(Path(os.path.realpath(path))) as file:
+    with replacing(Path(os.path.realpath(path))) as file:
         writer: Any = _CheckedWriter(file)
         with zipfile.ZipFile(writer, "w") as archive:
             archive.comment = b"0" * _CRC_LENGTH
@@ -103,7 +101,7 @@ def save(path: str | os.PathLike[str], updates: UpdatesLike, extra: Any = None) 
 
 @public
 def load(path: str | os.PathLike[str], updates: UpdatesLike, strict: bool = True) -> Any:
-    """Put everything back that `save` wrote: all of it, or nothing if something does not fit.
+    """Restore everything that `save` wrote, or nothing if something does not match.
 
     Parameters
     ----------
@@ -112,7 +110,7 @@ def load(path: str | os.PathLike[str], updates: UpdatesLike, strict: bool = True
     updates : dict or list of pairs
         Updates of the same model and rule as those that were saved.
     strict : bool, optional
-        Whether the keys must be the same; otherwise what has no counterpart is left alone.
+        Whether the keys must be the same. Otherwise keys without a counterpart are ignored.
 
     Returns
     -------
@@ -123,11 +121,11 @@ def load(path: str | os.PathLike[str], updates: UpdatesLike, strict: bool = True
     ------
     CheckpointError
         If the file is damaged, not a checkpoint, of a newer version, or of another model: the
-        message names the file and what does not fit. Every variable is then as it was.
+        message names the file and what does not match. Every variable then keeps its value.
     OSError
         If the file cannot be read.
     ValueError, TypeError
-        If `updates` is empty or no dictionary of updates.
+        If `updates` is empty or not a dictionary of updates.
 
     Examples
     --------
@@ -141,7 +139,7 @@ def load(path: str | os.PathLike[str], updates: UpdatesLike, strict: bool = True
 def read(
     owner: str, path: str | os.PathLike[str], updates: UpdatesLike, strict: bool = True
 ) -> tuple[list[tuple[SharedVariable, Any]], Any]:
-    """Read and check what `load` would put back: the value of each variable, and ``extra``."""
+    """Read and check what `load` restores: the value of each variable, and ``extra``."""
     variables = keyed(owner, updates)
     with open(path, "rb") as file:
         try:
@@ -158,20 +156,20 @@ def _manifest(arrays: dict[str, np.ndarray], extra: Any) -> np.ndarray:
         text = json.dumps(content)
     except (TypeError, ValueError, RecursionError) as error:
         raise TypeError(
-            f"save: extra must be made of what JSON knows (dictionaries, lists, strings, numbers, "
+            "save: extra must be made of what JSON knows (dictionaries, lists, strings, numbers, "
             f"True, False, None): {error}"
         ) from error
     return np.frombuffer(text.encode(), dtype="uint8")
 
 
 def _members(keys: Iterable[str]) -> list[str]:
-    """Name the file of each key within the archive; what archives cannot hold is quoted."""
+    """Name the entry of each key in the archive; characters that zip cannot hold are quoted."""
     quoted = r"[%\\\x00-\x1f\ud800-\udfff]"
     return [re.sub(quoted, lambda c: f"%{ord(c[0]):02x}", key) + ".npy" for key in keys]
 
 
 class _CheckedWriter:
-    """A file to write to whose last bytes become the checksum of all before them."""
+    """A file whose last bytes are replaced by the checksum of all bytes before them."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -179,7 +177,7 @@ class _CheckedWriter:
         self._tail = b""
 
     def write(self, data: Any) -> int:
-        """Write all but the last few bytes of what has come so far."""
+        """Write all bytes so far except for the last few."""
         view = memoryview(data).cast("B")
         if len(view) < _CRC_LENGTH:
             view = memoryview(self._tail + bytes(view))
@@ -194,64 +192,12 @@ class _CheckedWriter:
         self._file.flush()
 
     def finish(self) -> None:
-        """Write the checksum in the place of the last bytes."""
+        """Write the checksum in place of the last bytes."""
         self._file.write(b"%08x" % self._crc)
 
     def _emit(self, data: Any) -> None:
         self._crc = zlib.crc32(data, self._crc)
         self._file.write(data)
-
-
-@contextmanager
-def _replacing(target: Path) -> Iterator[BinaryIO]:
-    """Open a file that takes the place of another once it is written and on the disk."""
-    temporary = target.with_name(f".{target.name[:50]}.{secrets.token_hex(4)}.tmp")
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
-    try:
-        with _synced(target.parent):
-            descriptor = os.open(temporary, flags, 0o666)
-            try:
-                with open(descriptor, "wb") as file:
-                    _copy_permissions(target, file.fileno())
-                    yield file
-                    file.flush()
-                    os.fsync(file.fileno())
-                os.replace(temporary, target)
-            except BaseException:
-                with suppress(OSError):
-                    os.unlink(temporary)
-                raise
-    except OSError as error:
-        error.filename = error.filename or str(target)
-        raise
-
-
-@contextmanager
-def _synced(folder: Path) -> Iterator[None]:
-    """Flush a folder in the end, so that the disk knows what was moved in it."""
-    if os.name == "nt":  # where folders cannot be opened
-        yield
-        return
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        yield
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _copy_permissions(target: Path, descriptor: int) -> None:
-    """Take over permissions and owner of a file, which must be an ordinary one."""
-    try:
-        old = target.stat()
-    except FileNotFoundError:
-        return
-    if not stat.S_ISREG(old.st_mode):
-        raise OSError(errno.EINVAL, "not a regular file", str(target))
-    if os.name != "nt":
-        with suppress(PermissionError):
-            os.fchown(descriptor, old.st_uid, old.st_gid)
-        os.fchmod(descriptor, stat.S_IMODE(old.st_mode))
 
 
 def _read(
@@ -272,7 +218,8 @@ def _read(
         values = []
         for key in filter(described.__contains__, variables):
             array = _read_array(archive, members[key], size)
-            size -= array.nbytes  # or entries that overlap would take more memory than the file
+            # Entries that overlap must not take more memory than the file has bytes.
+            size -= array.nbytes
             if [str(array.dtype), list(array.shape)] != described[key]:
                 raise CheckpointError(f"{key!r} is not what the file lists: {described[key]}")
             values.append((variables[key], checked_value(key, variables[key], array)))
@@ -307,7 +254,7 @@ def _checked_manifest(text: np.ndarray) -> dict[str, Any]:
 
 
 def _read_array(archive: zipfile.ZipFile, member: str, size: int) -> np.ndarray:
-    """Read one array of a file of a known size, trusting nothing that it says of itself."""
+    """Read one array of a file of a known size, trusting nothing that the file claims."""
     info = archive.getinfo(member)
     if info.compress_type != zipfile.ZIP_STORED or info.flag_bits & 1:
         raise CheckpointError(f"{member!r} is compressed or encrypted, which no checkpoint is")
@@ -322,7 +269,7 @@ def _read_array(archive: zipfile.ZipFile, member: str, size: int) -> np.ndarray:
                 f"{member!r} of dtype {dtype} and shape {shape} is not in the file"
             )
         array = np.empty(shape, dtype, order="F" if fortran_order else "C")
-        left = memoryview(array.ravel(order="K").view("uint8"))
+        left = array.ravel(order="K").view("uint8").data
         while left:
             count = stream.readinto(left)  # type: ignore[attr-defined]
             if not count:

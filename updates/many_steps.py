@@ -1,7 +1,7 @@
 """Many steps in one call: the loop over mini-batches runs inside the compiled function.
 
-- ``many_steps``: an update dictionary and outputs of one mini-batch, for many of them
-- ``OwnCopy``: a copy of a next value, which a rewrite takes out where nothing shares its memory
+- ``many_steps``: from updates and outputs for one mini-batch to those for many
+- ``OwnCopy``: a copy of a next value, which a rewrite removes where nothing shares its memory
 """
 
 from collections import OrderedDict
@@ -22,7 +22,6 @@ from pytensor.scan.op import Scan, ScanInfo
 from pytensor.tensor.type import TensorType, discrete_dtypes
 from pytensor.tensor.variable import TensorVariable
 
-from updates import provenance
 from updates.arguments import kind_of
 from updates.call import UpdatesLike, checked_updates
 from updates.declaration import named, public
@@ -43,24 +42,24 @@ def many_steps(
     For ``i`` in `indices`: all variables of `updates` take their next values, computed for
     ``index = i``, and `outputs`, computed from the values before that step, are kept.
 
-    On small networks the call of the function takes as long as the step itself; here one call
-    pays for many steps. Everything happens as in single calls: schedules, transforms and random
-    generators advance with each step, also those generators that have a ``default_update``. The
-    results are those of single calls bit for bit where the backend rounds alike in and outside of
-    a loop, see Notes.
+    On small networks calling the function takes as long as the step itself; here one call makes
+    many steps. Everything happens as in single calls: schedules, transforms and random generators
+    advance with each step, including generators that have a ``default_update``. The results are
+    those of single calls bit for bit if the backend rounds equally inside and outside of a loop,
+    see Notes.
 
     Parameters
     ----------
     updates : dict or list of pairs
         Shared variable to next value, as a rule returns it, for one mini-batch.
     outputs : symbolic tensor, or list of them
-        What the training function returns for one mini-batch, the loss for instance.
+        What the training function returns for one mini-batch, for instance the loss.
     index : symbolic integer scalar
-        The input that says which mini-batch it is, such as ``pt.lscalar("i")``. `updates` and
-        `outputs` may depend on it, on shared variables and on constants, and on nothing else.
+        The input that selects the mini-batch, such as ``pt.lscalar("i")``. `updates` and `outputs`
+        may depend on it, on shared variables and on constants, and on nothing else.
     indices : symbolic integer vector
-        The mini-batches to go through in one call, such as ``pt.lvector("batches")``. May be
-        empty when the function is called: nothing changes then, the outputs have length 0.
+        The mini-batches to go through in one call, such as ``pt.lvector("batches")``. It may be
+        empty when the function is called: then nothing changes, and the outputs have length 0.
 
     Returns
     -------
@@ -78,11 +77,11 @@ def many_steps(
 
     Notes
     -----
-    Compile in the mode that is set in ``pytensor.config``: for a function with C or Python code
-    PyTensor compiles the steps by that and not by ``mode=``. Numba, free to reorder sums, may do
-    so otherwise in a loop than in a single call, which can change a last bit. JAX must know how
-    many steps there are when it compiles: give it `indices` of a constant length, for instance
-    ``start + pt.arange(100)``.
+    Set the mode in ``pytensor.config``: in functions that run as C or Python code, PyTensor
+    compiles the loop in that mode and not in the one given as ``mode=``. Numba is free to reorder
+    sums, and may do so differently in a loop and in a single call, which can change the last bit.
+    JAX must know the number of steps when it compiles: give it `indices` of a constant length, for
+    instance ``start + pt.arange(100)``.
 
     Examples
     --------
@@ -102,11 +101,11 @@ def many_steps(
     """
     with named(OWNER):
         copy = checked_updates(updates)
-    single = isinstance(outputs, Variable)
-    kept = _checked_outputs([outputs] if single else outputs)
+    is_single = isinstance(outputs, Variable)
+    kept = _checked_outputs([outputs] if is_single else outputs)
     _check_indices(index, indices)
     for variable, new_value in copy.items():
-        copy[variable] = _fitting(variable, new_value)
+        copy[variable] = _converted(variable, new_value)
     copy |= default_updates([*kept, *copy.values()], without=copy)
     graph = [*kept, *copy.values()]
     _check_inputs(graph, index)
@@ -118,9 +117,9 @@ def many_steps(
     for position in range(len(kept), len(results)):
         if isinstance(results[position].type, TensorType):
             results[position] = OwnCopy(position)(results[position])
-    # Without a mode the body is optimized, and compiled to C, even in FAST_COMPILE.
+    # Without a mode, the loop would be optimized and compiled to C even in FAST_COMPILE.
     mode: Any = "FAST_COMPILE" if pytensor.config.mode == "FAST_COMPILE" else None
-    # The operation itself, because pytensor.scan stacks the values of all steps and cannot do zero.
+    # Not pytensor.scan, which stacks the values of all steps and cannot make zero steps.
     loop = Scan(
         inside,
         results,
@@ -142,17 +141,15 @@ def many_steps(
     lengths = [steps] * len(kept)
     results = loop(steps, indices.astype(index.dtype), *copy, *lengths, *fixed, return_list=True)
     stacked, last = results[: len(kept)], results[len(kept) :]
-    for result, new_value in zip(last, copy.values(), strict=True):
-        provenance.chosen(result, new_value)
-    return OrderedDict(zip(copy, last, strict=True)), stacked[0] if single else stacked
+    return OrderedDict(zip(copy, last, strict=True)), stacked[0] if is_single else stacked
 
 
 class OwnCopy(DeepCopyOp):
     """A copy of the next value of one variable.
 
-    Up to PyTensor 3.2 next values in a loop may share memory, with each other or with data, and
-    the step that follows overwrites one through the other. The position keeps copies of equal
-    values apart.
+    Up to PyTensor 3.2, next values in a loop may share memory with each other or with data, and
+    the following step overwrites one through the other. The position prevents that copies of equal
+    values are merged into one.
     """
 
     __props__ = ("position",)
@@ -161,13 +158,13 @@ class OwnCopy(DeepCopyOp):
         self.position = position
 
     def do_constant_folding(self, fgraph: FunctionGraph, node: Apply) -> bool:
-        """Stay, as a folded constant would be shared again."""
+        """Refuse, because a folded constant would be shared again."""
         return False
 
 
 @node_rewriter([OwnCopy])
 def drop_own_copy(fgraph: FunctionGraph, node: Apply) -> list[Variable] | None:
-    """Take out the copy of a value that is new memory and goes nowhere else."""
+    """Remove the copy of a value that is in new memory and is used nowhere else."""
     [value] = node.inputs
     if value.owner is None or value.owner.outputs.index(value) in value.owner.op.view_map:
         return None
@@ -221,8 +218,8 @@ def _check_indices(index: Any, indices: Any) -> None:
         )
 
 
-def _fitting(variable: SharedVariable, new_value: Variable) -> Variable:
-    """Return a next value in the type of its variable, as pytensor.function does."""
+def _converted(variable: SharedVariable, new_value: Variable) -> Variable:
+    """Convert a next value to the type of its variable, as pytensor.function does."""
     try:
         return variable.type.filter_variable(new_value)
     except TypeError:
@@ -237,9 +234,9 @@ def _check_inputs(graph: list[Variable], index: TensorVariable) -> None:
         if _is_input(variable) and variable is not index:
             raise ValueError(
                 f"{OWNER}: updates, outputs and the default_update of a generator may depend on no "
-                f"input but index, and need {variable!r} of type {variable.type}; put the data "
-                f"into shared variables and replace {variable!r} by the part that index selects, "
-                "for example with pytensor.graph.replace.graph_replace"
+                f"input but index, but they need {variable!r} of type {variable.type}; put the "
+                f"data into shared variables and replace {variable!r} by the part that index "
+                "selects, for example with pytensor.graph.replace.graph_replace"
             )
 
 

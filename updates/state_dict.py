@@ -1,15 +1,15 @@
-"""State as a dictionary of arrays: read it, put it back, start it anew.
+"""State as a dictionary of arrays: read it, restore it, start it anew.
 
 - ``state_dict``: everything that a dictionary of updates changes, by key
-- ``load_state_dict``: put such values back, all of them or none
-- ``CheckpointError``: what state that does not fit raises
-- ``reset``: put the library's state, and not the parameters, back to its start
+- ``load_state_dict``: restore such values, all of them or none
+- ``CheckpointError``: the error for state that does not match
+- ``reset``: return the library's state, but not the parameters, to its start
 - ``keyed``, ``to_array``, ``checked_value``: the keys of variables, values as arrays and back
 
 The key of a variable is its name. Variables without a name are called ``variable_0``,
-``variable_1``, ... in the order of the dictionary; of those with equal names the second gets
-``#2`` behind its name, and so on. A random generator becomes an array of bytes, the JSON text
-of its state.
+``variable_1``, ... in the order of the dictionary. Of several variables with the same name, the
+second gets ``#2`` after its name, and so on. A random generator becomes an array of bytes, the JSON
+text of its state.
 """
 
 import itertools
@@ -29,7 +29,7 @@ from updates.state import is_state, start_of
 
 @public
 class CheckpointError(ValueError):
-    """Saved state that does not fit, or a file of it that is damaged, hostile or too new."""
+    """Saved state that does not match, or a file of it that is damaged, hostile or too new."""
 
 
 @public
@@ -39,24 +39,25 @@ def state_dict(updates: UpdatesLike) -> dict[str, np.ndarray]:
     Parameters
     ----------
     updates : dict or list of pairs
-        Shared variable to next value: what is given to ``pytensor.function``. Give it all of what
-        the function changes, a user's own random generators and running means included. What the
-        function advances by itself, the generator of `add_gradient_noise` for instance, is found.
+        Shared variable to next value: what is given to ``pytensor.function``. It should hold
+        everything that the function changes, your own random generators and running means included.
+        Variables that the function advances by itself, such as the generator of
+        `add_gradient_noise`, are found.
 
     Returns
     -------
     dict of str to numpy.ndarray
-        Key to value, of each variable's dtype and shape, in the order of `updates`; the keys are
-        those of the module's docstring.
+        Key to value, of each variable's dtype and shape, in the order of `updates`. The key is the
+        variable's name; see the module ``updates.state_dict`` for names that are missing or equal.
 
     Raises
     ------
     ValueError, TypeError
-        If `updates` is empty or no dictionary of updates.
+        If `updates` is empty or not a dictionary of updates.
 
     See Also
     --------
-    save : the same into a file.
+    save : write the same to a file.
 
     Examples
     --------
@@ -74,30 +75,30 @@ def state_dict(updates: UpdatesLike) -> dict[str, np.ndarray]:
 def load_state_dict(
     updates: UpdatesLike, state: Mapping[str, Any], strict: bool = True
 ) -> tuple[list[str], list[str]]:
-    """Put values back that `state_dict` returned: all of them, or none if one does not fit.
+    """Restore values that `state_dict` returned: all of them, or none if one does not match.
 
     Parameters
     ----------
     updates : dict or list of pairs
-        Updates of the same model and rule as those that the values are of.
+        Updates of the same model and rule as those that the values came from.
     state : dict of str to array
         Key to value. Values are copied.
     strict : bool, optional
-        Whether the keys must be the same. Otherwise what has no counterpart is left alone;
-        dtypes and shapes must fit in any case.
+        Whether the keys must be the same. Otherwise keys without a counterpart are ignored;
+        dtypes and shapes must match in any case.
 
     Returns
     -------
     (list of str, list of str)
-        The keys that `state` lacks, and those that it has too many. Empty if `strict`.
+        The keys that `state` lacks, and its keys that no variable has. Empty if `strict`.
 
     Raises
     ------
     CheckpointError
-        If a key, a dtype or a shape does not fit; the message names it. Every variable is then as
-        it was.
+        If a key, a dtype or a shape does not match; the message names it. Every variable then
+        keeps its value.
     ValueError, TypeError
-        If `updates` is empty or no dictionary of updates, or `state` no dictionary.
+        If `updates` is empty or not a dictionary of updates, or `state` is not a dictionary.
 
     Examples
     --------
@@ -133,11 +134,11 @@ def load_state_dict(
 
 @public
 def reset(updates: UpdatesLike) -> None:
-    """Put the state that the library made back to its start, as if no step had been taken.
+    """Return the state that the library made to its start, as if no step had been taken.
 
-    Averages, velocities and sums become zero again, time 0, random generators what their seed
-    makes of them. State that starts as a copy of a parameter becomes a copy of its present value.
-    Parameters, and variables of your own, stay as they are.
+    Averages, velocities, sums and step counters become zero again, and random generators start
+    again from their seed. State that starts as a copy of a parameter becomes a copy of its present
+    value. Parameters, and variables of your own, stay as they are.
 
     Parameters
     ----------
@@ -147,7 +148,7 @@ def reset(updates: UpdatesLike) -> None:
     Raises
     ------
     ValueError, TypeError
-        If `updates` is empty or no dictionary of updates.
+        If `updates` is empty or not a dictionary of updates.
 
     Examples
     --------
@@ -183,7 +184,7 @@ def keyed(owner: str, updates: UpdatesLike) -> OrderedDict[str, SharedVariable]:
 def compared_keys(
     variables: Mapping[str, Any], given: Mapping[str, Any], strict: bool
 ) -> tuple[list[str], list[str]]:
-    """Return the keys that are missing and those that are too many, or refuse them."""
+    """Return the keys that are missing and those that no variable has; if strict, refuse them."""
     missing = [key for key in variables if key not in given]
     unexpected = [key for key in given if key not in variables]
     if strict and (missing or unexpected):
@@ -197,7 +198,7 @@ def compared_keys(
 
 
 def to_array(variable: SharedVariable) -> np.ndarray:
-    """Return the value of a variable as an array, without a copy where there is one."""
+    """Return the value of a variable as an array, which is not a copy if it is one already."""
     value = variable.get_value(borrow=True)
     if isinstance(value, np.random.Generator):
         return np.frombuffer(_text_of(value).encode(), dtype="uint8")
@@ -205,7 +206,7 @@ def to_array(variable: SharedVariable) -> np.ndarray:
 
 
 def checked_value(key: str, variable: SharedVariable, value: np.ndarray) -> Any:
-    """Return a new value for a variable from an array that fits it, or say why it does not."""
+    """Return an array as a new value for a variable; raise an error if it does not match."""
     present = variable.get_value(borrow=True)
     if isinstance(present, np.random.Generator):
         return _generator(key, present, value)
@@ -232,7 +233,7 @@ def _generator(key: str, present: np.random.Generator, value: np.ndarray) -> np.
             raise ValueError(f"dtype {value.dtype} and shape {value.shape}, not bytes")
         state = json.loads(value.tobytes().decode())
         if _form(state) != _form(json.loads(_text_of(present))) or not _within_bounds(state):
-            raise ValueError("its entries are others")
+            raise ValueError("its entries are not those of such a generator")
         bit_generator = kind(0)
         bit_generator.state = state
     except (ValueError, TypeError, LookupError, OverflowError, RecursionError) as error:
@@ -247,14 +248,14 @@ def _text_of(generator: np.random.Generator) -> str:
 
 
 def _form(state: Any) -> Any:
-    """Return what is left of a JSON value without its numbers, to compare it with another."""
+    """Return a JSON value with types in place of numbers, to compare it with another."""
     if isinstance(state, dict):
         return {key: _form(value) for key, value in state.items()}
     return [*map(_form, state)] if isinstance(state, list) else type(state)
 
 
 def _within_bounds(state: dict[str, Any]) -> bool:
-    """Check positions in a generator's tables: NumPy reads memory wherever they point."""
+    """Check positions in a generator's tables, because NumPy reads memory wherever they point."""
     inner = state["state"]
     positions = [(inner.get("pos", 0), inner.get("key", ""))]
     positions += [(state.get("buffer_pos", 0), state.get("buffer", ""))]

@@ -7,15 +7,22 @@ rule, so that all processes take the same step::
     grads = allreduce_mean(get_or_compute_grads(loss, params))
     train = pytensor.function(inputs, loss, updates=rmsprop(grads, params))
 
-and ``mpirun -n 4 python program.py`` runs four of them.
+and ``mpirun -n 4 python program.py`` runs four processes.
 
 - ``allreduce_mean``, ``allreduce_sum``: gradients -> gradients
-- ``broadcast``: equal starts; ``shard``: data of its own for each process
-- ``is_root``: for progress and files; ``save``, ``load``: checkpoints
-- ``MismatchError``: processes that do different things
+- ``broadcast``: equal starts; ``shard``: each process's part of the data
+- ``is_root``: which process reports and writes files; ``save``, ``load``: checkpoints
+- ``MismatchError``: the processes do different things
 
-Importing this, in a job of several processes, makes an exception that nothing catches end the
-whole job.
+A process that stops must not leave the others waiting for it. Importing this changes nothing, but
+
+- once a process has called one of these functions, an exception in it that nothing catches ends
+  the whole job;
+- once all processes have exchanged something, by `broadcast`, `shard` or a step for instance, the
+  end of one of them while others go on makes those raise `MismatchError`.
+
+What happens earlier, while data are read for instance, is covered by mpi4py itself, which then ends
+the job after an exception or ``sys.exit("...")``: ``mpirun -n 4 python -m mpi4py program.py``.
 """
 
 try:

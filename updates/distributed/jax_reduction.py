@@ -1,4 +1,4 @@
-"""How a reduction over processes becomes part of a JAX function: as a call back to Python."""
+"""How a reduction over processes becomes part of a JAX function: by a call back to Python."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,12 +8,12 @@ import numpy as np
 from jax.experimental import io_callback
 from pytensor.link.jax.dispatch import jax_funcify
 
-from updates.distributed.reduction import AllReduce
+from updates.distributed.operation import AllReduce
 
 
 @jax_funcify.register(AllReduce)
 def jax_funcify_AllReduce(op: AllReduce, **kwargs: Any) -> Callable[..., Any]:  # noqa: N802
-    """Return the function; JAX keeps all such calls in the order of the program."""
+    """Return a function whose calls JAX keeps in the order of the program."""
 
     def on_host(*tensors: Any) -> list[np.ndarray]:
         return op.reduce([np.asarray(tensor) for tensor in tensors])

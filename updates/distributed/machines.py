@@ -1,15 +1,15 @@
-"""Sums over processes, those of one machine through memory that all of them see.
+"""Sums over processes; those of one machine use memory that all of them see.
 
 - ``Machine``: the processes of a communicator that run on one machine, and the memory they share
-- ``machine_of``: that of a communicator
+- ``machine_of``: the machine of a communicator
 - ``allreduce``: MPI's own sum, in place, in bounded pieces
 
-MPI hands data from process to process, which between processes of one machine takes a copy more
-than their own adding up does. So each process packs its tensors straight into shared memory and
-adds up one slice of what all have packed there. The slices are then summed with those of other
-machines by MPI, and every process copies the result. (Two processes add up all of it, which saves
-the copy.) Where that cannot be (other systems than Linux, unequal numbers of processes on the
-machines), MPI does all of it.
+MPI passes data from process to process, which between processes of one machine takes one copy more
+than adding up in shared memory. So each process packs its tensors straight into shared memory and
+adds up one slice of what all have packed there. MPI then sums the slices over machines, and every
+process copies the result. (Two processes that are alone each add up all of it, which saves that
+copy.) On systems other than Linux, and where machines have unequal numbers of processes, MPI does
+everything.
 """
 
 import mmap
@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 from mpi4py import MPI
 
-# Bytes that one call of MPI reduces, at most: bounds the memory that MPI takes for itself, and
-# keeps the number of elements below the 2^31 of its counts.
+# Bytes that one call of MPI reduces at most. This bounds the memory that MPI takes for itself, and
+# keeps the number of elements below 2^31, the limit of its counts.
 BUCKET = 1 << 24
 
 # Bytes from which shared memory is faster than a message.
@@ -37,7 +37,10 @@ def allreduce(comm: Any, buffer: np.ndarray) -> None:
 
 
 def machine_of(comm: Any) -> "Machine":
-    """Return the machine of this process. The first call for a communicator is one of all."""
+    """Return the machine of this process.
+
+    The first call for a communicator has to be made by all its processes together.
+    """
     machine = comm.Get_attr(_MACHINE)
     if machine is None:
         machine = Machine(comm)
@@ -56,9 +59,9 @@ class Machine:
     Attributes
     ----------
     local : mpi4py.MPI.Intracomm
-        Those of them on this machine.
+        Those of them that run on this machine.
     across : mpi4py.MPI.Intracomm
-        One of each machine: those that sum the same slice.
+        One process of each machine: those that sum the same slice.
     """
 
     def __init__(self, comm: Any) -> None:
@@ -72,7 +75,7 @@ class Machine:
         share_cores(self.local)
 
     def shares(self, n_bytes: int) -> bool:
-        """Make sure that there is memory to sum so much; where there is none say so on all."""
+        """Tell, equally on all processes, whether so much can be summed in shared memory."""
         if not self.can_share or n_bytes < WORTHWHILE:
             return False
         if self.memory.shape[1] < n_bytes:
@@ -83,9 +86,9 @@ class Machine:
         return self.can_share
 
     def _map(self, n_bytes: int) -> np.ndarray | None:
-        """Map new memory that all processes of this machine see, None if that fails.
+        """Map new memory that all processes of this machine see, or return None if that fails.
 
-        The memory has no name and goes with the processes, however they end.
+        The memory has no name, so it vanishes with the processes, however they end.
         """
         shape = self.local.size + 1, n_bytes
         descriptor = None
@@ -114,8 +117,8 @@ class Machine:
             os.close(descriptor)
         return memory
 
-    def own(self, size: int, dtype: np.dtype) -> np.ndarray:
-        """Return the row of this process."""
+    def own_row(self, size: int, dtype: np.dtype) -> np.ndarray:
+        """Return the part of this process's row for so many numbers."""
         return self.memory[self.local.rank, : size * dtype.itemsize].view(dtype)
 
     def sum(self, result: np.ndarray) -> None:
@@ -124,7 +127,7 @@ class Machine:
         n, rank = self.local.size, self.local.rank
         self.local.Barrier()
         if n == self.comm.size == 2:
-            # The next rows are written after `agree`, to which the other comes when it has added.
+            # Neither writes its next row before `agree`, which the other joins after this addition.
             np.add(rows[0], rows[1], out=result)
             return
         *parts, total = rows[:, result.size * rank // n : result.size * (rank + 1) // n]
@@ -134,15 +137,15 @@ class Machine:
         if self.across.size > 1:
             allreduce(self.across, total)
         self.local.Barrier()
-        # The next sum is written after its first barrier, when all have read this one.
+        # The next sum is written after a barrier that all join after they have read this one.
         np.copyto(result, rows[n])
 
 
 def share_cores(local: Any) -> None:
-    """Leave the other processes on this machine their cores, in what numba runs in threads.
+    """Limit numba's threads to this process's share of the cores.
 
-    Threads of several processes on one core wait for each other in turns of the system's time,
-    which can take a hundred times as long as the work. ``NUMBA_NUM_THREADS`` decides if it is set.
+    Threads of several processes that compete for one core wait for each other, which can take a
+    hundred times as long as the work itself. If ``NUMBA_NUM_THREADS`` is set, it decides.
     """
     has_affinity = hasattr(os, "sched_getaffinity")
     own = os.sched_getaffinity(0) if has_affinity else {*range(os.cpu_count() or 1)}
@@ -154,6 +157,6 @@ def share_cores(local: Any) -> None:
 
 
 def _identity(descriptor: int) -> tuple[int, int]:
-    """Return what tells one file of this machine from another."""
+    """Return two numbers that no other file of this machine has."""
     status = os.fstat(descriptor)
     return status.st_dev, status.st_ino

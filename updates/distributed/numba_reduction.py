@@ -1,11 +1,12 @@
 """How a reduction over processes becomes part of a numba function.
 
-PyTensor would hand all tensors to Python and take all results back, one by one. Here compiled code
-writes a table of them, Python gets the table, and the results are parts of the one array that it
-returns. What is compiled does not depend on the communicator and is kept in PyTensor's cache.
+PyTensor would pass all tensors to Python and take all results back, one by one. Here compiled code
+writes a table of the tensors and passes that to Python, and the results are parts of the one array
+that Python returns. The compiled code does not depend on the communicator and is kept in PyTensor's
+cache.
 
-A table of int64 holds the shapes of all tensors, one after the other, then for each tensor the
-number of its elements and its address.
+The table, of int64, holds the shapes of all tensors, one after the other, and then for each tensor
+the number of its elements and its address.
 """
 
 import itertools
@@ -24,11 +25,12 @@ from pytensor.graph.basic import Apply
 from pytensor.link.numba.cache import compile_numba_function_src
 from pytensor.link.numba.dispatch.basic import numba_njit
 
-from updates.distributed.reduction import FUSED, AllReduce
+from updates.distributed.fused import FUSED
+from updates.distributed.operation import AllReduce
 from updates.multi_tensor.function_graph import WRITERS, Conversion
 from updates.multi_tensor.kernel import compiled, contiguous, contiguous_type, own_code, pointer
 
-VERSION = 2  # part of the key in the cache on disk: to be raised when the code below changes
+VERSION = 2  # part of the key in the cache on disk; raise it when the code below changes
 
 
 def write(conversion: Conversion, node: Apply) -> None:
@@ -72,7 +74,7 @@ WRITERS[AllReduce] = write
 
 
 def reduce_table(number: int, table: np.ndarray) -> np.ndarray:
-    """Reduce the tensors of a table; compiled code calls this by its name."""
+    """Reduce the tensors of a table. Compiled code finds this function by its name."""
     fused = FUSED[number]
     n_dims = sum(fused.ndims)
     shapes = table[:n_dims]

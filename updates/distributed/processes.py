@@ -2,14 +2,15 @@
 
 - ``communicator``: the communicator that was given, checked, or that of all processes
 - ``is_root``: whether this process is the first
-- ``agree``: find out, before processes exchange anything, whether they are about to do the same
+- ``agree``: make sure, before processes exchange anything, that they are about to do the same
 - ``agree_on``: the same for a text that is used once
-- ``MismatchError``: what all of them raise if not
+- ``MismatchError``: what all of them raise if they are not
 
-An exception that nothing catches ends the whole job (``MPI.Abort``), as the other processes would
-wait for this one forever. A process that comes to the end of its program while others still
-reduce is found out by `agree`: it takes part in that once more, to say so. (Among all processes
-of the job, that is, not in communicators of some of them.) So all of them have to import this.
+The others would wait forever for a process that has stopped. So an exception that nothing catches
+ends the whole job (``MPI.Abort``), from the first call of a public function on. And a process that
+comes to the end of its program takes part in `agree` once more, so that others which still want to
+reduce find out. It does so once it has exchanged anything with all processes of the job, because
+only then all of them do; exchanges in a communicator of some of the processes do not count.
 """
 
 import atexit
@@ -19,6 +20,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import cache, partial
 from hashlib import sha256
 from types import TracebackType
 from typing import Any
@@ -28,8 +30,11 @@ from mpi4py import MPI
 
 from updates.arguments import kind_of
 
-# How long a process that has failed gives others, failing at the same time, to say why.
+# How long a process that has failed waits for others that fail at the same time to say why.
 GRACE_SECONDS = 0.5
+
+# A child forked from this process does not belong to the job.
+_PROCESS = os.getpid()
 
 _SHOWN = 5  # differing lines in a message
 
@@ -39,13 +44,17 @@ class MismatchError(RuntimeError):
 
 
 def communicator(owner: str, comm: Any) -> Any:
-    """Return a communicator: the given one, or that of all processes of the job."""
+    """Return a communicator: the given one, or that of all processes of the job.
+
+    Public functions begin with this.
+    """
+    _let_exceptions_end_the_job()
     if comm is None:
         return MPI.COMM_WORLD
     if isinstance(comm, MPI.Comm) and comm == MPI.COMM_NULL:
         raise ValueError(
-            f"{owner}: comm is MPI.COMM_NULL, this process is in none; leave the call to those "
-            "that are"
+            f"{owner}: comm is MPI.COMM_NULL, as this process belongs to none; leave the call to "
+            "those that do"
         )
     if not isinstance(comm, MPI.Intracomm):
         raise TypeError(
@@ -56,7 +65,7 @@ def communicator(owner: str, comm: Any) -> Any:
 
 
 def is_root(comm: Any = None) -> bool:
-    """Say whether this process is the root, the one that writes files and shows progress.
+    """Tell whether this process is the root, the one that writes files and shows progress.
 
     Parameters
     ----------
@@ -71,7 +80,7 @@ def is_root(comm: Any = None) -> bool:
     Raises
     ------
     TypeError, ValueError
-        If `comm` is no communicator, or that of no process.
+        If `comm` is not a communicator, or this process does not belong to it.
 
     Examples
     --------
@@ -84,17 +93,20 @@ def is_root(comm: Any = None) -> bool:
 
 
 def key_of(lines: Sequence[str]) -> int:
-    """Return a number that stands for a text: positive, and equal on all processes."""
+    """Return a positive number that stands for a text, equal on all processes."""
     return 1 + int.from_bytes(sha256("\n".join(lines).encode()).digest()[:7])
 
 
 def agree(comm: Any, key: int, describe: Callable[[], Sequence[str]]) -> None:
-    """Go on if all processes come with the same key, or raise `MismatchError` on all of them.
+    """Go on if all processes have the same key, or else raise `MismatchError` on all of them.
 
-    Costs one reduction of two numbers. `describe` gives the lines that a message compares.
+    It costs one reduction of two numbers. `describe` gives the lines that the message compares.
     """
     if comm.size == 1:
         return
+    _let_exceptions_end_the_job()
+    if comm.size == MPI.COMM_WORLD.size:
+        _announce_the_end()
     bounds = np.array([key, -key])
     comm.Allreduce(MPI.IN_PLACE, bounds, MPI.MAX)
     if bounds[0] != -bounds[1]:
@@ -107,7 +119,7 @@ def agree_on(comm: Any, lines: Sequence[str]) -> None:
 
 
 def _report(texts: list[list[str]]) -> str:
-    """Say in which lines the texts of the processes differ, and which have which.
+    """List the lines in which the texts of the processes differ, and the ranks that have each.
 
     A text of one line, such as that at the end of a program, is compared in that line only.
     """
@@ -134,37 +146,44 @@ def _named(ranks: list[int]) -> str:
     return f"rank{'s' * (len(ranks) > 1)} {', '.join(map(str, ranks))}"
 
 
-def _say_goodbye() -> None:
-    """Wait until all processes are at their end, and tell those that are not."""
-    while not MPI.Is_finalized():
-        try:
-            agree(MPI.COMM_WORLD, 0, lambda: ["the end of the program"])
-        except MismatchError:
-            continue  # the others raise it; this process may have nothing to do with it
-        return
+@cache
+def _let_exceptions_end_the_job() -> None:
+    """Let an exception that nothing catches in this process end the whole job."""
+    if MPI.COMM_WORLD.size > 1 and os.getpid() == _PROCESS:
+        sys.excepthook = partial(_abort, sys.excepthook)
 
 
-def _abort(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+@cache
+def _announce_the_end() -> None:
+    """Let this process tell the others when it comes to the end of its program."""
+    atexit.register(_say_goodbye)
+
+
+def _abort(
+    hook_before: Callable[..., Any],
+    kind: type[BaseException],
+    error: BaseException,
+    trace: TracebackType | None,
+) -> None:
     """Show an exception that nothing catches, and end the whole job."""
+    if os.getpid() != _PROCESS:
+        hook_before(kind, error, trace)
+        return
     with contextlib.redirect_stderr(io.StringIO()) as text:
-        _hook_before(kind, error, trace)
+        hook_before(kind, error, trace)
     rank = MPI.COMM_WORLD.rank
-    # As one text, or those of several processes would mix.
+    # In one call, because the lines of several processes would mix otherwise.
     sys.stderr.write("".join(f"rank {rank}: {line}\n" for line in text.getvalue().splitlines()))
     sys.stderr.flush()
     time.sleep(GRACE_SECONDS)
     MPI.COMM_WORLD.Abort(1)
 
 
-def _leave_the_job() -> None:
-    """In a forked child: it is none of the processes of the job."""
-    atexit.unregister(_say_goodbye)
-    if sys.excepthook is _abort:
-        sys.excepthook = _hook_before
-
-
-_hook_before = sys.excepthook
-if MPI.COMM_WORLD.size > 1:
-    sys.excepthook = _abort
-    atexit.register(_say_goodbye)
-    os.register_at_fork(after_in_child=_leave_the_job)
+def _say_goodbye() -> None:
+    """Wait until all processes have come to their end, and tell those that have not."""
+    while os.getpid() == _PROCESS and not MPI.Is_finalized():
+        try:
+            agree(MPI.COMM_WORLD, 0, lambda: ["the end of the program"])
+        except MismatchError:
+            continue  # the others raise it; this process may have nothing to do with it
+        return

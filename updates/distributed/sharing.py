@@ -1,8 +1,8 @@
-"""What processes share: equal starts, parts of the data, one checkpoint.
+"""What processes share: equal starts, the data, one checkpoint.
 
-- ``broadcast``: the values of the root's variables, for all
+- ``broadcast``: give all processes the values of one of them
 - ``shard``: the rows of this process
-- ``save``, ``load``: the root writes and reads, all take part
+- ``save``, ``load``: the root writes and reads the file, and all take part
 """
 
 import os
@@ -32,12 +32,12 @@ def broadcast(
 ) -> None:
     """Give the variables of all processes the values that they have in one of them.
 
-    Once, before training: from equal parameters `allreduce_mean` makes equal steps.
+    Call it once, before training: from equal parameters `allreduce_mean` leads to equal steps.
 
     Parameters
     ----------
     params : shared variable, list of shared variables, or dictionary of updates
-        What to make equal: the variables, or all that the dictionary changes.
+        The variables to make equal, or a dictionary, of which all variables that it changes.
     root : int, optional
         The rank whose values count, from 0 to the number of processes - 1.
     comm : mpi4py.MPI.Intracomm, optional
@@ -49,9 +49,9 @@ def broadcast(
         If `params` holds anything but shared variables of arrays or random generators, or
         another argument is of the wrong type.
     ValueError
-        If `params` is empty, or there is no such `root`.
+        If `params` is empty, or `root` is not the rank of a process.
     MismatchError
-        In all processes, if their variables differ in number, name, dtype or shape. No value has
+        In all processes, if their variables differ in number, name, dtype or shape. No value is
         changed then.
 
     Examples
@@ -59,7 +59,7 @@ def broadcast(
     >>> import numpy as np, pytensor
     >>> from updates.distributed import broadcast
     >>> w = pytensor.shared(np.random.default_rng().normal(size=3), name="w")
-    >>> broadcast([w])  # the same numbers in all processes now
+    >>> broadcast([w])  # now w holds the same numbers in all processes
     """
     owner = "broadcast"
     comm = communicator(owner, comm)
@@ -103,10 +103,10 @@ def _broadcast(owner: str, variables: Sequence[Any], root: int, comm: Any) -> No
     agree_on(comm, lines)
     values = []
     for variable, array, generator in zip(variables, arrays, is_generator, strict=True):
-        if generator:  # a text, whose length is not known to the others
+        if generator:  # its state is a text, whose length the other processes do not know
             new = comm.bcast(array, root)
         else:
-            new = np.array(array, order="C")  # or reshape would copy
+            new = np.array(array, order="C")  # reshape must return a view of it
             octets = new.reshape(-1).view(np.uint8)
             for start in range(0, octets.size, BUCKET):
                 comm.Bcast(octets[start : start + BUCKET], root)
@@ -120,34 +120,34 @@ def shard(
 ) -> list[np.ndarray]:
     """Return the rows of this process: disjoint parts of equal size, which cover all data.
 
-    The rows are shuffled before they are dealt out; row ``i`` of all arrays stays together.
+    The rows are shuffled before they are dealt out; the same rows of all arrays stay together.
 
     Parameters
     ----------
     arrays : list of arrays
-        All data, the same in every process: such as ``[images, labels]``, with as many rows.
+        All data, the same in every process, such as ``[images, labels]``, with equally many rows.
     seed : int, optional
         Seed of the order of the rows, >= 0, the same in every process.
     drop_last : bool, optional
-        Whether to leave out rows, fewer than there are processes and drawn by `seed`, if the
-        number of rows is no multiple of the number of processes. Otherwise that is refused.
+        Whether to leave out the rows that remain, chosen by `seed`, if the number of rows is not a
+        multiple of the number of processes. By default such data are refused.
     comm : mpi4py.MPI.Intracomm, optional
         The processes that work together. By default all of the job.
 
     Returns
     -------
     list of numpy.ndarray
-        The process's rows of each array, as copies.
+        Copies of this process's rows of each array.
 
     Raises
     ------
     TypeError
-        If `arrays` is no list of arrays, or another argument is of the wrong type.
+        If `arrays` is not a list of arrays, or another argument is of the wrong type.
     ValueError
-        If there are no arrays, or they have not as many rows or too few, or the rows cannot be
-        dealt out equally.
+        If there are no arrays, or they have different numbers of rows or too few, or the rows
+        cannot be dealt out equally.
     MismatchError
-        In all processes, if they call with arrays of other shapes or dtypes, or other settings.
+        In all processes, if their arrays differ in shape or dtype, or their other arguments differ.
 
     Examples
     --------
@@ -198,7 +198,7 @@ def shard(
 def save(
     path: str | os.PathLike[str], updates: UpdatesLike, extra: Any = None, comm: Any = None
 ) -> None:
-    """Write a checkpoint as `updates.save` does, in the root alone, while the others wait.
+    """Write a checkpoint as `updates.save` does, in the root only, while the others wait.
 
     Parameters
     ----------
@@ -212,11 +212,11 @@ def save(
     OSError, ValueError, TypeError
         In all processes: as `updates.save` does in the root.
     MismatchError
-        In all processes, if they do not all save.
+        In all processes, if one of them does something else.
 
     See Also
     --------
-    load : reads it, also with another number of processes.
+    load : read it, also with another number of processes.
 
     Examples
     --------
@@ -237,10 +237,9 @@ def save(
 def load(
     path: str | os.PathLike[str], updates: UpdatesLike, strict: bool = True, comm: Any = None
 ) -> Any:
-    """Put a checkpoint back as `updates.load` does: the root reads it, and all get the values.
+    """Restore a checkpoint as `updates.load` does: the root reads it, and all get the values.
 
-    The number of processes may be another than when it was saved. No process but the root needs
-    the file.
+    The number of processes may differ from that when it was saved. Only the root needs the file.
 
     Parameters
     ----------
@@ -264,8 +263,8 @@ def load(
     Notes
     -----
     Generators that the function advances by itself (``default_update``), those of dropout for
-    instance, come back in the root and stay as they are in the others, which have masks of their
-    own.
+    instance, are restored in the root and stay as they are in the others, so that the masks of
+    processes differ.
 
     Examples
     --------
@@ -283,7 +282,7 @@ def load(
 
 
 def _in_root(comm: Any, action: Callable[[], T]) -> T:
-    """Do something in the root; all processes return what it returned, or raise what it raised."""
+    """Call a function in the root; all processes return its result or raise its error."""
     result = error = None
     if is_root(comm):
         try:

@@ -1,9 +1,10 @@
 """Training without writing the loop: minimize, iterate.
 
-- ``minimize.py``: the two functions and their arguments
-- ``functions.py``: what is compiled
-- ``batches.py``: the forms in which data may come
-- ``loop.py``: epochs, validations, the best parameters, checkpoints and the end
+- ``minimize.py``: the two functions; ``same_arguments.py``: how they share one signature
+- ``problem.py``: loss, parameters, inputs and monitors; ``functions.py``: what is compiled
+- ``batches.py``: the forms in which data may come; ``inputs.py``: the arrays for each input
+- ``loop.py``: epochs, validations, the best parameters and the end
+- ``saving.py``: checkpoints of a run
 - ``interrupt.py``, ``progress.py``, ``history.py``: Ctrl-C, what is shown, what is returned
 """
 

@@ -1,7 +1,7 @@
-"""What is known of a training run when it has ended.
+"""The record of a training run.
 
-- ``History``: the monitors of every epoch and validation, the best of them, and how it ended
-- ``append``, ``last``: an entry more in columns of records, and the latest
+- ``History``: the monitors of every epoch and validation, the best validation, and what ended it
+- ``append``, ``last``: add an entry to columns of records, and read the latest
 """
 
 from dataclasses import dataclass, field
@@ -19,16 +19,16 @@ class History:
     Parameters
     ----------
     train : dict of str to list
-        One entry for each epoch: ``"epoch"`` (1, 2, ...), ``"step"``, the updates made until its
-        end, ``"loss"`` and the other monitors, each the mean over the epoch's mini-batches as
-        they were met.
+        One entry for each epoch: ``"epoch"`` (1, 2, ...), ``"step"``, which counts all updates
+        until its end, ``"loss"`` and the other monitors, each averaged over the epoch's
+        mini-batches while they were trained.
     valid : dict of str to list
         The same for each validation; ``"epoch"`` is 0 before the first.
     best : dict of str to float
-        The entries of the best validation; the parameters are those it saw.
+        The entries of the best validation, whose parameters are kept.
     stopped : str
-        What ended it: ``"patience"``, ``"max_epochs"``, ``"max_updates"``, ``"the end of train"``
-        or ``"Ctrl-C"``.
+        What ended training: ``"patience"``, ``"max_epochs"``, ``"max_updates"``,
+        ``"the end of train"`` or ``"Ctrl-C"``.
 
     Examples
     --------
@@ -41,7 +41,7 @@ class History:
     stopped: str = ""
 
     def __str__(self) -> str:
-        """Tell it in a line."""
+        """Summarize the run in a line."""
         epochs, steps = (self.train.get(name, [0])[-1] for name in ("epoch", "step"))
         best = ""
         if self.best:
@@ -49,7 +49,7 @@ class History:
         return f"{epochs} epochs, {steps} steps{best}, stopped by {self.stopped}"
 
     def __repr__(self) -> str:
-        """Tell it in a line."""
+        """Summarize the run in a line."""
         return f"<History: {self}>"
 
     def plot(self, monitor: str = "loss", axes: Any = None) -> Any:

@@ -1,4 +1,4 @@
-"""Ctrl-C as a wish to stop after the step that is under way, not in the middle of it.
+"""Ctrl-C as a request to stop after the current step, not in the middle of it.
 
 - ``Interrupt``: a context that notes the first Ctrl-C; the second raises as usual
 """
@@ -10,15 +10,15 @@ from typing import Any
 
 
 class Interrupt:
-    """While entered, note Ctrl-C in ``wanted``.
+    """A context in which the first Ctrl-C only sets ``requested``.
 
     A ``KeyboardInterrupt`` in the middle of a compiled function could leave some variables with
-    their new values and others with the old. Other threads than the main one, and
-    programs with a handler of their own, are left alone.
+    their new values and others with the old. Outside of the main thread, and in programs with a
+    handler of their own, the context does nothing.
     """
 
     def __init__(self) -> None:
-        self.wanted = False
+        self.requested = False
 
     def __enter__(self) -> None:
         self._noting = (
@@ -33,5 +33,5 @@ class Interrupt:
             signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        self.wanted = True
+        self.requested = True
         signal.signal(signal.SIGINT, signal.default_int_handler)

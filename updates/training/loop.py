@@ -1,59 +1,44 @@
-"""The training loop: epochs, validations, the best parameters, checkpoints and the end.
+"""The training loop: epochs, validations, the best parameters and the end.
 
 - ``Training``: one run, whose ``epochs()`` gives the monitors of one epoch after the other
-- ``Limits``, ``Position``: when a run validates, saves and stops, and where it is
+- ``Limits``: when a run validates and when it stops
 """
 
 import math
-import os
 from collections import deque
 from collections.abc import Generator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import islice
-from time import monotonic
 from typing import Any
 
 import numpy as np
 
-from updates.checkpoint import read, save
-from updates.state_dict import CheckpointError, assign
 from updates.training.batches import Arrays, Stream
 from updates.training.functions import Functions
 from updates.training.history import History, append, last
 from updates.training.interrupt import Interrupt
 from updates.training.progress import Progress
+from updates.training.saving import Position, RunCheckpoint
 
 Monitors = dict[str, float]
 
 
 @dataclass
 class Limits:
-    """When to validate, to save and to stop, see `minimize`."""
+    """When to validate and when to stop, see `minimize`."""
 
     max_updates: int | None
     max_epochs: int | None
     patience: int | None
     validate_every: int
     min_improvement: float
-    checkpoint_every: float
 
-
-@dataclass
-class Position:
-    """Where a run is.
-
-    Of the epoch under way, ``batches`` are done, and ``sums`` has the monitors summed over
-    ``rows`` rows. ``target`` is the loss to improve upon, at which the last ``failures``
-    validations have failed.
-    """
-
-    epoch: int = 0
-    step: int = 0
-    batches: int = 0
-    rows: int = 0
-    sums: list[float] | None = None
-    target: float | None = None
-    failures: int = 0
+    def most_steps(self, per_epoch: int | None) -> int | None:
+        """Return after how many steps training ends at the latest, or None if that is unknown."""
+        bounds = [self.max_updates]
+        if self.max_epochs and per_epoch:
+            bounds.append(self.max_epochs * per_epoch)
+        return min((bound for bound in bounds if bound is not None), default=None)
 
 
 class Training:
@@ -62,14 +47,12 @@ class Training:
     Parameters
     ----------
     owner : str
-        Who is called, for messages.
+        The public function that is called, for messages.
     functions : Functions
     train, valid : Arrays or Stream
         The batches; both may be the same object.
     limits : Limits
-    checkpoint : path or None
-    fingerprint : dict
-        What has to be the same for a run to go on from a checkpoint.
+    checkpoint : RunCheckpoint
     progress : Progress
     """
 
@@ -80,8 +63,7 @@ class Training:
         train: Arrays | Stream,
         valid: Arrays | Stream,
         limits: Limits,
-        checkpoint: str | os.PathLike[str] | None,
-        fingerprint: dict[str, Any],
+        checkpoint: RunCheckpoint,
         progress: Progress,
     ) -> None:
         self.owner = owner
@@ -90,17 +72,15 @@ class Training:
         self.valid = valid
         self.limits = limits
         self.checkpoint = checkpoint
-        self.fingerprint = fingerprint
         self.progress = progress
         self.history = History()
         self.at = Position()
         self.interrupt = Interrupt()
-        self._saved = monotonic()
 
     def epochs(self, give_way: bool = False) -> Generator[tuple[Monitors, Monitors], None, History]:
         """Train, yield the monitors of each epoch, and return the history.
 
-        With `give_way`, the bar is away while the caller has them, as it may print.
+        With `give_way`, the bar is cleared while the caller has them, because the caller may print.
         """
         try:
             with self.interrupt:
@@ -113,7 +93,7 @@ class Training:
                         self.progress.pause()
                     yield last(self.history.train), last(self.history.valid)
                     if give_way:
-                        self.progress.go_on()
+                        self.progress.resume()
         except GeneratorExit:  # the caller has left its loop and keeps the parameters as they are
             self.progress.close()
             raise
@@ -126,10 +106,11 @@ class Training:
         return self.history
 
     def _begin(self) -> None:
-        """Go on from the checkpoint, or begin with a validation."""
+        """Continue from the checkpoint, or begin with a validation."""
         self.functions.keep_best()
-        if self.checkpoint is not None and os.path.exists(self.checkpoint):
-            self._resume(self.checkpoint)
+        if self.checkpoint.exists():
+            self.at, self.history = self.checkpoint.load()
+            self._replay()
         self.progress.start(self.at.step)
         if not self.history.valid:
             self._validate()
@@ -137,7 +118,7 @@ class Training:
         self._end_if_due()
 
     def _train(self) -> bool:
-        """Train until the epoch or the training ends, and tell whether there was any data."""
+        """Train until the epoch or the training ends, and tell whether there were any data."""
         at = self.at
         complete = self._train_batches()
         if complete and not at.batches:
@@ -155,11 +136,11 @@ class Training:
         return had_data
 
     def _train_batches(self) -> bool:
-        """Take the steps of the rest of an epoch, and tell whether it came to its end."""
-        at, limits, functions, progress = self.at, self.limits, self.functions, self.progress
-        step, names, sums = functions.step, range(len(functions.names)), at.sums
+        """Train on the rest of an epoch, and tell whether it came to its end."""
+        at, progress, checkpoint = self.at, self.progress, self.checkpoint
+        step, names = self.functions.step, range(len(self.functions.names))
         sums = at.sums = at.sums or [0.0 for _ in names]
-        last_step = math.inf if limits.max_updates is None else limits.max_updates
+        last_step = math.inf if self.limits.max_updates is None else self.limits.max_updates
         gradient_sums: Any = None
         for batch, rows in self.train.epoch(at.epoch, at.batches):
             if at.step >= last_step:
@@ -172,25 +153,28 @@ class Training:
                 at.rows += rows
                 for index in names:
                     sums[index] += rows * float(values[index])
-            elif not functions.is_guarded:
+            elif not self.functions.is_guarded:
                 raise self._diverged(values[0], gradient_sums_before, gradient_sums)
             progress.step(at.step, at.epoch + 1, sums[0] / (at.rows or 1))
-            if self.interrupt.wanted:
+            if self.interrupt.requested:
                 return False
-            if self.checkpoint is not None and monotonic() >= self._saved + limits.checkpoint_every:
-                self._save()
+            if checkpoint.is_due():
+                checkpoint.save(at, self.history)
         return True
 
     def _validate(self, counts: bool = True) -> bool:
-        """Validate, and tell whether the parameters are the best so far."""
+        """Validate, and tell whether the parameters are the best so far.
+
+        Only a validation that `counts` decides about `patience`.
+        """
         functions, at, sums, total = self.functions, self.at, np.zeros(()), 0
         for batch, rows in self.valid.all():
             sums = sums + rows * np.array([float(x) for x in functions.evaluate(*batch)])
             total += rows
         if not total:
             raise ValueError(
-                f"{self.owner}: valid gave no batches; an iterator gives them only once, a list or "
-                "a callable as often as there are validations"
+                f"{self.owner}: valid gave no batches; an iterator gives its batches only once, a "
+                "list or a callable gives them for every validation"
             )
         means = dict(zip(functions.names, (sums / total).tolist(), strict=False))
         record = {"epoch": at.epoch, "step": at.step, **means}
@@ -207,17 +191,22 @@ class Training:
             self.history.best = record
             functions.keep_best()
         if counts:
-            target, share = at.target, self.limits.min_improvement
-            if target is None or not math.isfinite(target) or target - loss > share * abs(target):
+            target = math.inf if at.target is None else at.target
+            least = self.limits.min_improvement * abs(target)
+            if not math.isfinite(target) or target - loss > least:
                 at.target, at.failures = loss, 0
             else:
                 at.failures += 1
         return improved
 
     def _end_if_due(self, save_anyway: bool = False) -> None:
-        """Stop if it is time, with a last validation; a checkpoint does not know of that."""
+        """Stop if it is time, with a last validation.
+
+        The checkpoint is written before that validation: a longer run that continues from it has
+        no such validation at this step.
+        """
         at, limits, history = self.at, self.limits, self.history
-        if self.interrupt.wanted:
+        if self.interrupt.requested:
             history.stopped = "Ctrl-C"
         elif limits.patience is not None and at.failures > limits.patience:
             history.stopped = "patience"
@@ -225,19 +214,19 @@ class Training:
             history.stopped = "max_epochs"
         elif limits.max_updates is not None and at.step >= limits.max_updates:
             history.stopped = "max_updates"
-        if self.checkpoint is not None and (history.stopped or save_anyway):
-            self._save()
+        if history.stopped or save_anyway:
+            self.checkpoint.save(at, history)
         if history.stopped:
             if at.batches:
                 self._record()
             if history.valid["step"][-1] != at.step:
                 try:
                     self._validate(counts=False)
-                except KeyboardInterrupt:  # the second one: without it then
+                except KeyboardInterrupt:  # the second Ctrl-C leaves out the validation
                     history.stopped = "Ctrl-C"
 
     def _record(self) -> None:
-        """Add the epoch under way to the history."""
+        """Add the current epoch to the history."""
         at = self.at
         assert at.sums is not None
         means = [total / at.rows if at.rows else math.nan for total in at.sums]
@@ -246,7 +235,7 @@ class Training:
         append(self.history.train, record)
 
     def _diverged(self, loss: Any, before: Any, now: Any) -> FloatingPointError:
-        """Make the error that tells where a loss stopped being finite, and why."""
+        """Make the error for a loss that is no longer finite: where it happened, and why."""
         at, names = self.at, self.functions.param_names
         culprit = "all gradients are finite"
         for sums, when in (
@@ -263,46 +252,14 @@ class Training:
 
     def _kept(self) -> str:
         best = self.history.best
-        which = f"best ones (after step {best['step']})" if best else "first ones"
+        which = f"best ones (after step {best['step']})" if best else "initial ones"
         return (
             f"the parameters are the {which} again. Take a lower learning rate, "
             "clip_by_global_norm before the rule, or apply_if_finite after it"
         )
 
-    def _save(self) -> None:
-        history = self.history
-        extra = {
-            "training": self.fingerprint,
-            "at": asdict(self.at),
-            "train": history.train,
-            "valid": history.valid,
-            "best": history.best,
-        }
-        assert self.checkpoint is not None
-        save(self.checkpoint, self.functions.kept, extra)
-        self._saved = monotonic()
-
-    def _resume(self, path: str | os.PathLike[str]) -> None:
-        """Put a checkpoint back, all of it or nothing."""
-        values, extra = read(self.owner, path, self.functions.kept)
-        made = extra.get("training") if isinstance(extra, dict) else None
-        if not isinstance(made, dict) or made.keys() != self.fingerprint.keys():
-            raise CheckpointError(
-                f"{self.owner}: {os.fspath(path)!r} is no checkpoint of iterate or minimize"
-            )
-        for name, value in self.fingerprint.items():
-            if made[name] != value:
-                raise CheckpointError(
-                    f"{self.owner}: {os.fspath(path)!r} was made with {name} = {made[name]!r}, and "
-                    f"now it is {value!r}; give the same, or another path to start anew"
-                )
-        assign(values)
-        self.at = Position(**extra["at"])
-        self.history = History(extra["train"], extra["valid"], extra["best"])
-        self._replay()
-
     def _replay(self) -> None:
-        """Draw from iterables and callables what was drawn before."""
+        """Draw the batches from iterables and callables that the saved run had drawn."""
         for epoch in range(self.at.epoch + 1):
             if isinstance(self.valid, Stream) and epoch % self.limits.validate_every == 0:
                 deque(self.valid.all(), maxlen=0)

@@ -1,6 +1,6 @@
-"""Progress: a bar where one can be drawn, lines where it would leave a mess.
+"""Progress: a bar where one can be drawn, plain lines elsewhere.
 
-- ``Progress``: tells on stderr how far training is
+- ``Progress``: reports on stderr how far training has come
 """
 
 import importlib.util
@@ -13,28 +13,28 @@ BAR_SECONDS, LINE_SECONDS = 0.1, 10.0
 
 
 class Progress:
-    """A tqdm bar in a terminal, or in a notebook with widgets; elsewhere a line now and then.
+    """A bar by tqdm in a terminal or in a notebook with widgets, otherwise a line now and then.
 
     Parameters
     ----------
     owner : str
-        Who tells it.
+        The public function that is called, which begins each line.
     shown : bool
-        Whether to tell anything.
+        Whether to report anything.
     total : int or None
         The updates after which training ends at the latest.
 
     Attributes
     ----------
     valid : float
-        The latest validation loss, to be set.
+        The latest validation loss; the training loop sets it.
     """
 
     def __init__(self, owner: str, shown: bool, total: int | None) -> None:
         self.owner = owner
         self.shown = shown
         self._total = total
-        self._bar_class = _bar_class(owner) if shown else None
+        self._bar_class = _bar_class() if shown else None
         self._interval = LINE_SECONDS if self._bar_class is None else BAR_SECONDS
         self._bar: Any = None
         self._next = math.inf
@@ -42,7 +42,7 @@ class Progress:
         self.valid = math.nan
 
     def start(self, steps: int) -> None:
-        """Begin after a number of steps that were done before."""
+        """Begin, after a number of steps that an earlier run has taken."""
         if not self.shown:
             return
         if self._bar_class is not None:
@@ -54,23 +54,23 @@ class Progress:
         self._next = self._began + self._interval
 
     def step(self, steps: int, epoch: int, loss: float) -> None:
-        """Take note of a step and of the loss, and show them if it is time."""
+        """Note a step and its loss, and show them if it is time."""
         self._latest = steps, epoch, loss
         if perf_counter() >= self._next:
             self._show()
 
     def pause(self) -> None:
-        """Take the bar away while others may print."""
+        """Clear the bar while others may print."""
         if self._bar is not None:
             self._bar.clear()
 
-    def go_on(self) -> None:
+    def resume(self) -> None:
         """Draw the bar again."""
         if self._bar is not None:
             self._bar.refresh()
 
     def close(self, result: Any = None) -> None:
-        """End, with a line that tells how."""
+        """End; with a result, write it in a last line."""
         if self._bar is not None:
             self._show()
             self._bar.close()
@@ -94,8 +94,8 @@ class Progress:
         self._next = now + self._interval
 
 
-def _bar_class(owner: str) -> Any:
-    """Return tqdm's class for the place where stderr is shown, or None if that shows lines only."""
+def _bar_class() -> Any:
+    """Return tqdm's class for where stderr is shown, or None if there can be no bar."""
     in_notebook = "ipykernel" in sys.modules and importlib.util.find_spec("ipywidgets") is not None
     if not (in_notebook or sys.stderr.isatty()):
         return None
@@ -104,8 +104,6 @@ def _bar_class(owner: str) -> Any:
             from tqdm.notebook import tqdm
         else:
             from tqdm import tqdm
-    except ImportError as error:
-        raise ImportError(
-            f"{owner}: the progress bar needs tqdm: pip install tqdm, or give progress=False"
-        ) from error
+    except ImportError:
+        return None
     return tqdm

@@ -1,0 +1,120 @@
+"""What is to be trained: a loss, its parameters, inputs and monitors, all of them checked.
+
+- ``Problem``: what the user gave to `minimize`, except for data and rule
+"""
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any
+
+from pytensor.compile.sharedvalue import SharedVariable
+from pytensor.graph.basic import Constant, Variable
+from pytensor.tensor.sharedvar import TensorSharedVariable
+from pytensor.tensor.type import TensorType
+from pytensor.tensor.variable import TensorVariable
+
+from updates.arguments import checked_grads, checked_loss, kind_of
+from updates.call import Updates, checked_updates
+from updates.loss_graph import inputs_of, params_of
+from updates.rows import table_of
+from updates.training.inputs import Input
+
+TAKEN_NAMES = ("epoch", "step", "loss")  # what every record has
+
+
+class Problem:
+    """A loss, its parameters and their gradients, inputs, monitors, and updates besides the rule's.
+
+    Parameters
+    ----------
+    owner : str
+        The public function that is called, for messages.
+    loss, params, inputs, updates, monitors
+        What the user gave, see `minimize`.
+    """
+
+    def __init__(
+        self, owner: str, loss: Any, params: Any, inputs: Any, updates: Any, monitors: Any
+    ) -> None:
+        self.loss: Any = checked_loss(loss, "training shows its value")
+        self.updates: Updates = OrderedDict()
+        if updates is not None and not (isinstance(updates, Mapping | list) and not updates):
+            self.updates = checked_updates(updates)
+        self.monitors = _checked_monitors(owner, monitors)
+        if params is None:
+            params = params_of(self.loss, without=self.updates)
+            if not params:
+                raise ValueError(
+                    f"{owner}: the loss depends on no floating-point shared variable, so there is "
+                    "nothing to train; make the parameters with pytensor.shared"
+                )
+        self.params, self.grads = checked_grads(self.loss, params)
+        needed = inputs_of([self.loss, *self.monitors.values(), *self.updates.values()])
+        self.inputs = [
+            Input(variable)
+            for variable in (needed if inputs is None else _checked_inputs(owner, inputs, needed))
+        ]
+
+    @property
+    def trained_variables(self) -> list[TensorSharedVariable]:
+        """The shared variables that are trained: parameters, and the tables that rows belong to."""
+        tables = map(table_of, self.params)
+        return [p if table is None else table for p, table in zip(self.params, tables, strict=True)]
+
+
+def _checked_monitors(owner: str, monitors: Any) -> dict[str, TensorVariable]:
+    if monitors is None:
+        return {}
+    pairs = list(monitors.items()) if isinstance(monitors, Mapping) else monitors
+    if not isinstance(pairs, list | tuple) or not all(
+        isinstance(pair, tuple) and len(pair) == 2 for pair in pairs
+    ):
+        raise TypeError(
+            f"{owner}: monitors must be a dictionary of name to symbolic scalar, got {monitors!r} "
+            f"of type {type(monitors).__name__}"
+        )
+    checked: dict[str, TensorVariable] = {}
+    for name, expression in pairs:
+        if not isinstance(name, str):
+            raise TypeError(
+                f"{owner}: the names of monitors must be strings, got {name!r} of type "
+                f"{type(name).__name__}"
+            )
+        if name in TAKEN_NAMES or name in checked:
+            raise ValueError(f"{owner}: monitors may not be called {name!r}, which is taken")
+        is_tensor = isinstance(expression, Variable) and isinstance(expression.type, TensorType)
+        if not is_tensor or expression.type.ndim != 0:
+            raise TypeError(
+                f"{owner}: monitors[{name!r}] must be a symbolic scalar, such as error.mean(), got "
+                f"{expression!r} of type {kind_of(expression)}"
+            )
+        checked[name] = expression
+    return checked
+
+
+def _checked_inputs(owner: str, inputs: Any, needed: list[Variable]) -> list[Variable]:
+    if isinstance(inputs, Variable):
+        inputs = [inputs]
+    if not isinstance(inputs, list | tuple):
+        raise TypeError(
+            f"{owner}: inputs must be a list of symbolic inputs, got {inputs!r} of type "
+            f"{type(inputs).__name__}"
+        )
+    for index, variable in enumerate(inputs):
+        if (
+            not isinstance(variable, Variable)
+            or variable.owner is not None
+            or isinstance(variable, SharedVariable | Constant)
+        ):
+            raise TypeError(
+                f"{owner}: inputs[{index}] must be a symbolic input, such as pt.matrix('x'), got "
+                f"{variable!r} of type {kind_of(variable)}"
+            )
+        if variable in inputs[:index]:
+            raise ValueError(f"{owner}: inputs has {variable!r} twice")
+    for variable in needed:
+        if variable not in inputs:
+            raise ValueError(
+                f"{owner}: inputs lacks {variable!r}, which loss, monitors or updates need"
+            )
+    return list(inputs)
