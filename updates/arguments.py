@@ -4,7 +4,6 @@
 - ``checked_grads``: parameters and one fitting gradient each, from a loss or as given
 - ``checked_loss``: a loss, for a rule that cannot do with its gradients
 - ``fit``: gradients or next values in the types of their parameters
-- ``GradientOf``: the tag of a gradient, which says what it is the gradient of
 - ``is_float_tensor``, ``kind_of``, ``label``: what a tensor must be, and how messages name things
 """
 
@@ -21,6 +20,7 @@ from pytensor.tensor.sharedvar import TensorSharedVariable
 from pytensor.tensor.type import TensorType
 from pytensor.tensor.variable import TensorVariable
 
+from updates import provenance
 from updates.rows import table_of
 
 LossOrGrads = Variable | Iterable[Variable]
@@ -87,7 +87,6 @@ def checked_grads(
         grads = _differentiate(owner, loss_or_grads, params)
     elif isinstance(loss_or_grads, Iterable) and not isinstance(loss_or_grads, _NOT_A_LIST):
         grads = list(loss_or_grads)
-        _tag_given(grads, params)
     else:
         raise TypeError(
             f"{owner}: loss_or_grads must be a symbolic scalar or a list of gradients, got "
@@ -107,26 +106,7 @@ def checked_loss(owner: str, loss: Any, why: str) -> Variable:
             f"type {type(loss).__name__}"
         )
     _check_scalar(owner, loss)
-    loss.tag.updates_loss = True
     return loss
-
-
-class GradientOf:
-    """What a gradient is of, as its ``tag.updates_gradient_of``, for `describe`.
-
-    Parameters
-    ----------
-    params : tuple of shared variables
-        Several, where they enter the loss in the same way and have one gradient.
-    gradient : symbolic tensor
-        The gradient that was tagged: a copy of it at other values has the same tag.
-    """
-
-    def __init__(self, params: tuple[Any, ...], gradient: Variable | None) -> None:
-        self.params, self.gradient = params, gradient
-
-    def __reduce__(self) -> Any:
-        return GradientOf, (self.params, None)  # pickles of copies need no second graph
 
 
 def fit(
@@ -189,10 +169,8 @@ def _differentiate(
                 f"{owner}: the loss does not depend on {label(param, index)} in a way that has a "
                 f"gradient; {advice}"
             )
-    loss.tag.updates_loss = True
-    for gradient, tagged in _with_params(grads, params).items():
-        gradient.tag.updates_gradient_of = GradientOf(tagged, gradient)
-    return grads
+    tables = [table_of(param) or param for param in params]
+    return provenance.computed_gradients(grads, tables, loss)
 
 
 def _check_rows(owner: str, grads: list[Any], params: list[Any]) -> None:
@@ -205,23 +183,6 @@ def _check_rows(owner: str, grads: list[Any], params: list[Any]) -> None:
             "others in each process, so that gradients of all processes do not fit them; give the "
             "whole table, here and to get_or_compute_grads"
         )
-
-
-def _tag_given(grads: list[Any], params: list[Any]) -> None:
-    """Tell `describe` what was given as gradients, whatever they were computed with."""
-    symbols = [symbol if isinstance(symbol, Variable) else None for symbol in grads]
-    for gradient, tagged in _with_params(symbols, params).items():
-        gradient.tag.updates_given_for = tagged
-
-
-def _with_params(grads: list[Any], params: list[Any]) -> dict[Any, tuple[Any, ...]]:
-    """Collect for each gradient that is an expression the parameters, or tables, it is of."""
-    found: dict[Any, tuple[Any, ...]] = {}
-    for gradient, param in zip(grads, params, strict=False):
-        if gradient is not None and gradient.owner is not None:
-            table = table_of(param)
-            found[gradient] = (*found.get(gradient, ()), param if table is None else table)
-    return found
 
 
 def _fit(subject: str, symbol: Any, param: TensorSharedVariable) -> TensorVariable:
@@ -243,12 +204,12 @@ def _fit(subject: str, symbol: Any, param: TensorSharedVariable) -> TensorVariab
         for known, length in zip(known_shape, shape, strict=True)
     ):
         raise ValueError(f"{subject} has shape {known_shape}, the parameter has shape {shape}")
-    symbol = pt.cast(symbol, param.type.dtype)
+    symbol = provenance.cast(symbol, param.type.dtype)
     if any(length == 1 for length in param.type.shape):
         # Without this, a parameter that broadcasts would get a next value that need not.
         symbol = pt.specify_shape(symbol, param.type.shape)
     lengths = zip(symbol.type.shape, param.type.shape, strict=True)
     if any(known == 1 != length for known, length in lengths):
         # Nor may a parameter that need not broadcast, or its state, get a next value that does.
-        symbol = pt.second(param, symbol)
+        symbol = provenance.reads_as(pt.second(param, symbol), 1)
     return symbol

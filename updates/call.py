@@ -21,6 +21,7 @@ from pytensor.graph.basic import Variable
 from pytensor.tensor.sharedvar import TensorSharedVariable
 from pytensor.tensor.variable import TensorVariable
 
+from updates import provenance
 from updates.arguments import (
     LossOrGrads,
     Params,
@@ -74,6 +75,10 @@ class Call:
         The dictionary to add to.
     hyperparameters : dict
         Checked values by name.
+    loss : symbolic scalar, optional
+        The loss, of a rule that needs it.
+    is_transform : bool
+        Whether `symbols` are next values, and not gradients.
     """
 
     def __init__(
@@ -83,20 +88,21 @@ class Call:
         symbols: list[TensorVariable],
         updates: Updates,
         hyperparameters: dict[str, Any],
+        loss: Variable | None = None,
+        is_transform: bool = False,
     ) -> None:
         self.updates = updates
         self.owner = owner
         self._generator: Any = None
+        given = {table_of(p) or p: symbol for p, symbol in zip(params, symbols, strict=True)}
+        ends = [*params, *updates.values()]
+        self._writing = provenance.Writing(owner, {} if is_transform else given, ends, loss)
         self._symbols: dict[TensorVariable, TensorVariable] = {}
         self._names: dict[TensorVariable, str] = {}
         for index, (param, symbol) in enumerate(zip(params, symbols, strict=True)):
             table = table_of(param)
             if table is not None:
-                given = param, symbol
                 param, symbol = combined(param, symbol)
-                # For `describe`, sorted and combined rows read as the rows that were given.
-                param.owner.inputs[1].tag.updates_reads_as = given[0].owner.inputs[1]
-                symbol.tag.updates_reads_as = given[1]
             self._symbols[param] = symbol
             self._names[param] = (param if table is None else table).name or f"param_{index}"
         schedules = {
@@ -105,10 +111,11 @@ class Call:
             if is_schedule(value)
         }
         if schedules:
-            self.step.tag.updates_schedules = {
-                f"{owner}/{name}": pt.as_tensor_variable(value) for name, value in schedules.items()
-            }
+            schedules = {n: pt.as_tensor_variable(value) for n, value in schedules.items()}
+            named = {f"{owner}/{name}": value for name, value in schedules.items()}
+            provenance.mark(self.step, schedules=named)
         self._hyperparameters = {**hyperparameters, **schedules}
+        self._writing.end_at(self._hyperparameters.values())
         self._scalars = {
             dtype: self.scalars(dtype) for dtype in {param.type.dtype for param in self._symbols}
         }
@@ -122,10 +129,10 @@ class Call:
         if (new.dtype, new.ndim) != (old.dtype, old.ndim):
             raise TypeError(f"{self.owner}: the next value of {variable} is {new}, not {old}")
         table = table_of(variable)
-        if table is None:
-            self.updates[variable] = new_value
-        else:
-            self.updates[table] = written(variable, new_value)
+        if table is not None:
+            variable, new_value = table, written(variable, new_value)
+        self.updates[variable] = new_value
+        self._writing.next_value(variable, new_value)
 
     def scalars(self, dtype: str = "float64") -> tuple[TensorVariable, ...]:
         """Cast the hyperparameters to a dtype; None, where it is allowed, stays None."""
@@ -155,7 +162,7 @@ class Call:
     @property
     def time(self) -> TensorVariable:
         """The number of this call, as a float64 scalar: 1, 2, 3, ..."""
-        return pt.cast(self.step + 1, "float64")
+        return provenance.mark(pt.cast(self.step + 1, "float64"), symbol="t", owner=self.owner)
 
     def zeros_like(
         self, param: TensorVariable, slot: str, extra_axes: tuple[int, ...] = ()
@@ -183,8 +190,7 @@ class Call:
     ) -> TensorSharedVariable:
         """Make state of another shape for a parameter, of its dtype."""
         state = filled(self._name(param, slot), param.type.dtype, shape)
-        state.tag.updates_param = param
-        return state
+        return provenance.mark(state, param=param)
 
     def scalar(self, slot: str, value: float = 0.0) -> TensorSharedVariable:
         """Make a float64 state scalar for the whole call, named ``<rule>/<slot>``."""
@@ -211,13 +217,14 @@ class Call:
             size=param.shape, rng=self._drawn, return_next_rng=True
         )
         self.updates[self._generator] = self._drawn
-        return pt.cast(noise, param.type.dtype)
+        provenance.mark(noise, symbol="normal()", param=param)
+        return provenance.cast(noise, param.type.dtype)
 
     def _make(self, param: TensorVariable, slot: str, kind: Callable[..., Any]) -> TensorVariable:
         table = table_of(param)
         variable = param if table is None else table
         state = kind(variable, self._name(param, slot))
-        state.tag.updates_param = variable
+        provenance.mark(state, param=variable)
         return state if table is None else state[param.owner.inputs[1]]
 
     def _name(self, param: TensorVariable, slot: str) -> str:
@@ -261,11 +268,16 @@ def rule_call(
         checked_loss(owner, loss_or_grads, needs_loss)
     params, grads = checked_grads(owner, loss_or_grads, params, rows=rows)
     values = dict(zip(filter(is_symbolic, names), hyperparameters, strict=True))
-    return Call(owner, params, grads, OrderedDict(), values)
+    loss = loss_or_grads if needs_loss else None
+    return Call(owner, params, grads, OrderedDict(), values, loss=loss)
 
 
 def transform_call(
-    owner: str, updates: UpdatesLike, params: Params | None, **hyperparameters: Any
+    owner: str,
+    updates: UpdatesLike,
+    params: Params | None,
+    loss: Variable | None = None,
+    **hyperparameters: Any,
 ) -> Call:
     """Check the arguments of an update transform and start from a copy of its dictionary."""
     for name, value in hyperparameters.items():
@@ -280,7 +292,7 @@ def transform_call(
             )
     next_values = fit(owner, "next value", [copy[param] for param in chosen], chosen)
     symbolic = {name: value for name, value in hyperparameters.items() if is_symbolic(name)}
-    return Call(owner, chosen, next_values, copy, symbolic)
+    return Call(owner, chosen, next_values, copy, symbolic, loss, is_transform=True)
 
 
 def checked_updates(owner: str, updates: UpdatesLike) -> Updates:

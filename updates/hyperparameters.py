@@ -19,6 +19,8 @@ from pytensor.graph.basic import Constant, Variable
 from pytensor.tensor.type import TensorType
 from pytensor.tensor.variable import TensorVariable
 
+from updates import provenance
+
 Schedule = Callable[[Variable], Any]
 Hyperparameter = Real | float | Variable | Schedule
 
@@ -296,12 +298,13 @@ def as_scalar(owner: str, name: str, value: Any, dtype: str) -> TensorVariable:
         value = value.data.item()
     least = np.finfo(dtype).tiny if name.startswith("epsilon") else None
     if isinstance(value, Variable):
-        symbol = pt.cast(value, dtype)
-        return symbol if least is None else pt.maximum(symbol, least)
+        symbol = provenance.cast(value, dtype)
+        return symbol if least is None else provenance.reads_as(pt.maximum(symbol, least))
     with np.errstate(over="ignore"):
         rounded = np.asarray(value, dtype=dtype)
     _check_range(owner, name, rounded, f" (that is {value!r} in {dtype})")
-    return pt.constant(rounded if least is None else np.maximum(rounded, least))
+    constant = pt.constant(rounded if least is None else np.maximum(rounded, least))
+    return provenance.mark(constant, number=value)
 
 
 def _wrong_type(owner: str, name: str, expected: str, value: Any) -> TypeError:

@@ -22,6 +22,7 @@ from pytensor.scan.op import Scan, ScanInfo
 from pytensor.tensor.type import TensorType, discrete_dtypes
 from pytensor.tensor.variable import TensorVariable
 
+from updates import provenance
 from updates.arguments import kind_of
 from updates.call import UpdatesLike, checked_updates
 from updates.loss_graph import default_updates
@@ -138,6 +139,8 @@ def many_steps(
     lengths = [steps] * len(kept)
     results = loop(steps, indices.astype(index.dtype), *copy, *lengths, *fixed, return_list=True)
     stacked, last = results[: len(kept)], results[len(kept) :]
+    for result, new_value in zip(last, copy.values(), strict=True):
+        provenance.chosen(result, new_value)
     return OrderedDict(zip(copy, last, strict=True)), stacked[0] if single else stacked
 
 

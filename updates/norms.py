@@ -11,17 +11,19 @@ import numpy as np
 import pytensor.tensor as pt
 from pytensor.tensor.variable import TensorVariable
 
+from updates import provenance
+
 
 def sum_of_squares(tensors: Iterable[TensorVariable]) -> TensorVariable:
     """Sum the squares of all elements in float64, where those of float32 cannot overflow."""
-    return sum(
-        (pt.sum(pt.cast(tensor, "float64") ** 2) for tensor in tensors), pt.zeros((), "float64")
-    )
+    squares = [pt.sum(provenance.cast(tensor, "float64") ** 2) for tensor in tensors]
+    total = pt.add(*squares) if len(squares) > 1 else squares[0]
+    return provenance.mark(total, joint="sum of squares")
 
 
 def joint_norm(tensors: Iterable[TensorVariable]) -> TensorVariable:
     """Return the float64 L2 norm of all tensors taken together."""
-    return pt.sqrt(sum_of_squares(tensors))
+    return provenance.mark(pt.sqrt(sum_of_squares(tensors)), joint="norm")
 
 
 def scaled(tensor: TensorVariable, factor: TensorVariable, norm: TensorVariable) -> TensorVariable:
@@ -29,12 +31,14 @@ def scaled(tensor: TensorVariable, factor: TensorVariable, norm: TensorVariable)
 
     Zero times infinity would say the same, but PyTensor's rewrites do not keep it.
     """
-    product = pt.cast(tensor * factor, tensor.type.dtype)
+    product = provenance.cast(tensor * factor, tensor.type.dtype)
     culprits = pt.switch(pt.isinf(tensor) | pt.isnan(tensor), pt.constant(np.nan), 0)
-    return pt.switch(norm < np.inf, product, pt.cast(culprits, tensor.type.dtype))
+    guarded = pt.switch(norm < np.inf, product, pt.cast(culprits, tensor.type.dtype))
+    return provenance.reads_as(guarded, 1)
 
 
 def ratio(numerator: TensorVariable, denominator: TensorVariable) -> TensorVariable:
     """Divide, and give 0 where the denominator is 0."""
     is_zero = pt.eq(denominator, 0)
-    return pt.switch(is_zero, 0, numerator / pt.switch(is_zero, 1, denominator))
+    divisor = provenance.reads_as(pt.switch(is_zero, 1, denominator), 2)
+    return provenance.reads_as(pt.switch(is_zero, 0, numerator / divisor), 2)

@@ -19,6 +19,8 @@ from pytensor.tensor.sharedvar import TensorSharedVariable
 from pytensor.tensor.subtensor import AdvancedIncSubtensor, AdvancedSubtensor
 from pytensor.tensor.variable import TensorVariable
 
+from updates import provenance
+
 
 def table_of(expression: Variable) -> TensorSharedVariable | None:
     """Return the shared variable of ``W[index]`` with an integer vector, or None for others."""
@@ -43,13 +45,15 @@ def combined(rows: TensorVariable, gradient: TensorVariable) -> tuple[Any, Tenso
     table, index = rows.owner.inputs
     if isinstance(index, Constant):
         return _combined_constant(table, index.data, gradient)
-    index = pt.switch(index < 0, index + table.shape[0], index)
+    # Here and below, what is sorted and combined reads as what was given: see `describe`.
+    index = provenance.reads_as(pt.switch(index < 0, index + table.shape[0], index), 2)
     order = pt.argsort(index)
-    index, gradient = index[order], gradient[order]
+    index, gradient = (provenance.reads_as(unsorted[order]) for unsorted in (index, gradient))
     starts = pt.set_subtensor(pt.zeros_like(index)[1:], pt.neq(index[1:], index[:-1]))
     group = pt.cumsum(starts)
     zeros = pt.zeros((index.shape[0], *table.shape[1:]), dtype=gradient.dtype)
-    return table[index], pt.inc_subtensor(zeros[group], gradient)[group]
+    total = provenance.reads_as(pt.inc_subtensor(zeros[group], gradient), 1)
+    return table[index], provenance.reads_as(total[group])
 
 
 def _combined_constant(
@@ -59,7 +63,7 @@ def _combined_constant(
     length, *rest = table.get_value(borrow=True).shape
     unique, group = np.unique(index % length, return_inverse=True)
     zeros = pt.zeros((len(unique), *rest), dtype=gradient.dtype)
-    return table[unique], pt.inc_subtensor(zeros[group], gradient)
+    return table[unique], provenance.reads_as(pt.inc_subtensor(zeros[group], gradient), 1)
 
 
 def written(rows: TensorVariable, new_rows: TensorVariable) -> Any:
@@ -67,7 +71,7 @@ def written(rows: TensorVariable, new_rows: TensorVariable) -> Any:
     table, index = rows.owner.inputs
     # Sorting again changes nothing, but without it PyTensor 3.0 turns `W[i] = W[i] + x` into
     # `W[i] += x`, which counts a repeated row twice.
-    return pt.set_subtensor(table[pt.sort(index)], new_rows)
+    return pt.set_subtensor(table[provenance.reads_as(pt.sort(index))], new_rows)
 
 
 def touched(variable: Variable, new_value: Variable) -> Any:
@@ -78,10 +82,11 @@ def touched(variable: Variable, new_value: Variable) -> Any:
 def choose(condition: TensorVariable, variable: Variable, new_value: Variable) -> Any:
     """Return the next value where a condition holds and the old one where not, row by row."""
     if not _sets_rows(variable, new_value):
-        return pt.switch(condition, new_value, variable)
+        return provenance.chosen(pt.switch(condition, new_value, variable), new_value)
     table, new_rows, index = new_value.owner.inputs
     rows = table[index]
-    return pt.set_subtensor(rows, pt.switch(condition, new_rows, rows))
+    chosen = pt.set_subtensor(rows, pt.switch(condition, new_rows, rows))
+    return provenance.chosen(chosen, new_value)
 
 
 def _sets_rows(variable: Variable, new_value: Variable) -> bool:

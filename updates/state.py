@@ -10,10 +10,9 @@
 - ``start_of(state)``: the value that state starts from
 
 A state variable is an ordinary shared variable whose name reads
-``<param name>/<rule>/<slot>`` (``<rule>/step`` for a counter) and whose ``tag`` says that it
-is state, what it starts from (``updates_start``: a number, a seed, or the parameter to copy), to
-which parameter it belongs (``updates_param``), and of which it holds an average
-(``updates_average_of``).
+``<param name>/<rule>/<slot>`` (``<rule>/step`` for a counter) and whose record in
+`updates.provenance` says that it is state, what it starts from (a number, a seed, or the parameter
+to copy), to which parameter it belongs, and of which it holds an average.
 """
 
 from typing import Any
@@ -23,6 +22,8 @@ import pytensor
 from pytensor.compile.sharedvalue import SharedVariable
 from pytensor.graph.basic import Variable
 from pytensor.tensor.sharedvar import TensorSharedVariable
+
+from updates import provenance
 
 
 def zeros_like(
@@ -56,10 +57,8 @@ def copy_of(param: TensorSharedVariable, name: str) -> TensorSharedVariable:
 
 
 def average_of(param: TensorSharedVariable, name: str) -> TensorSharedVariable:
-    """Make a state variable like `copy_of`, tagged as the average of a parameter over calls."""
-    average = copy_of(param, name)
-    average.tag.updates_average_of = param
-    return average
+    """Make a state variable like `copy_of`, marked as the average of a parameter over calls."""
+    return provenance.mark(copy_of(param, name), average_of=param)
 
 
 def filled(
@@ -72,7 +71,7 @@ def filled(
 def generator(name: str, seed: int) -> SharedVariable:
     """Make a state variable that holds a NumPy random generator."""
     variable = pytensor.shared(np.random.default_rng(seed), name=name, borrow=True)
-    return _tagged(variable, seed)
+    return provenance.mark(variable, is_state=True, start=seed)
 
 
 def step_counter(name: str) -> TensorSharedVariable:
@@ -101,12 +100,12 @@ def is_state(variable: Variable) -> bool:
     w/momentum/velocity True
     w False
     """
-    return getattr(variable.tag, "updates_state", False)
+    return provenance.of(variable).is_state
 
 
 def start_of(state: SharedVariable) -> Any:
     """Return the value that a state variable starts from, anew."""
-    start, value = state.tag.updates_start, state.get_value(borrow=True)
+    start, value = provenance.of(state).start, state.get_value(borrow=True)
     if isinstance(start, SharedVariable):  # a copy of this parameter
         return np.array(start.get_value(borrow=True))
     if isinstance(value, np.random.Generator):
@@ -118,10 +117,4 @@ def _state(
     value: np.ndarray, name: str, start: Any, static_shape: tuple[int | None, ...]
 ) -> TensorSharedVariable:
     variable = pytensor.shared(value, name=name, shape=static_shape, borrow=True)
-    return _tagged(variable, start)
-
-
-def _tagged(variable: Any, start: Any) -> Any:
-    variable.tag.updates_state = True
-    variable.tag.updates_start = start
-    return variable
+    return provenance.mark(variable, is_state=True, start=start)

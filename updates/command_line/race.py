@@ -22,7 +22,7 @@ import numpy as np
 import pytensor
 
 import updates
-from updates import rules
+from updates import provenance, rules
 from updates.command_line.errors import CommandError, unknown
 from updates.command_line.functions import Function
 from updates.hyperparameters import REQUIRED, check
@@ -99,7 +99,7 @@ class Walker:
         loss = function.loss(self._x[0, 0], self._x[0, 1])
         self._updates = rule_at(rule, self._rate, **settings)(loss, [self._x])
         self._step = pytensor.function([], updates=self._updates, mode="FAST_COMPILE")
-        averages = (v for v in self._updates if hasattr(v.tag, "updates_average_of"))
+        averages = (v for v in self._updates if provenance.of(v).average_of is not None)
         self._where: Any = next(averages, self._x)
 
     def walk(self, learning_rate: float, steps: int, bound: float = math.inf) -> Walk:

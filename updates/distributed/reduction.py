@@ -24,6 +24,7 @@ from pytensor.graph.rewriting.basic import GraphRewriter
 from pytensor.tensor.type import TensorType
 from pytensor.tensor.variable import TensorVariable
 
+from updates import provenance
 from updates.distributed.machines import allreduce, machine_of
 from updates.distributed.processes import agree, communicator, key_of
 from updates.gradients.constraints import checked_tensors
@@ -167,8 +168,7 @@ def _reduced(owner: str, grads: Any, comm: Any) -> list[TensorVariable]:
 
 def _label(tensor: TensorVariable, index: int) -> str:
     """Name a gradient after its parameter, or by its own name, or by its place."""
-    tag = getattr(tensor.tag, "updates_gradient_of", None)
-    names = [param.name for param in tag.params if param.name] if tag is not None else []
+    names = [param.name for param in provenance.of(tensor).gradient_of if param.name]
     return " and ".join(names) or tensor.name or f"grads[{index}]"
 
 

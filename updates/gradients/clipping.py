@@ -20,6 +20,7 @@ import pytensor.tensor as pt
 from pytensor.graph.basic import Variable
 from pytensor.tensor.variable import TensorVariable
 
+from updates import provenance
 from updates.arguments import Params, checked_grads
 from updates.gradients.constraints import checked_scalar, checked_tensors, unit_axes
 from updates.hyperparameters import Hyperparameter, check
@@ -88,7 +89,7 @@ def clip_by_value(
             else checked_scalar(owner, "min_value", min_value, tensor.type.dtype)
         )
         clipped.append(pt.clip(tensor, low, high))
-    return clipped
+    return provenance.transformed(owner, tensors, clipped)
 
 
 def clip_by_norm(
@@ -140,7 +141,8 @@ def clip_by_norm(
     owner = "clip_by_norm"
     tensors = checked_tensors(owner, "grads", grads)
     max_norm = checked_scalar(owner, "max_norm", max_norm, "float64")
-    return [_clipped(tensor, joint_norm([tensor]), max_norm) for tensor in tensors]
+    clipped = [_clipped(tensor, joint_norm([tensor]), max_norm) for tensor in tensors]
+    return provenance.transformed(owner, tensors, clipped)
 
 
 def clip_by_global_norm(
@@ -202,6 +204,7 @@ def clip_by_global_norm(
     max_norm = checked_scalar(owner, "max_norm", max_norm, "float64")
     norm = joint_norm(tensors)
     clipped = [_clipped(tensor, norm, max_norm) for tensor in tensors]
+    provenance.transformed(owner, tensors, clipped)
     return (clipped, norm) if return_norm else clipped
 
 
@@ -282,7 +285,7 @@ def adaptive_clip(
     ):
         bound = clipping * pt.maximum(_unit_norms(param, axes), epsilon)
         clipped.append(_clipped(grad, _unit_norms(grad, axes), bound))
-    return clipped
+    return provenance.transformed(owner, tensors, clipped)
 
 
 def normalize_gradients(
@@ -335,7 +338,8 @@ def normalize_gradients(
     tensors = checked_tensors(owner, "grads", grads)
     epsilon = checked_scalar(owner, "epsilon", epsilon, "float64")
     norm = joint_norm(tensors)
-    return [scaled(tensor, 1 / pt.maximum(norm, epsilon), norm) for tensor in tensors]
+    normalized = [scaled(tensor, 1 / pt.maximum(norm, epsilon), norm) for tensor in tensors]
+    return provenance.transformed(owner, tensors, normalized)
 
 
 def _check_order(owner: str, min_value: Any, max_value: Any) -> None:

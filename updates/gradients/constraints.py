@@ -21,6 +21,7 @@ import pytensor.tensor as pt
 from pytensor.graph.basic import Variable
 from pytensor.tensor.variable import TensorVariable
 
+from updates import provenance
 from updates.arguments import LossOrGrads, Params, checked_grads, is_float_tensor, kind_of
 from updates.hyperparameters import Hyperparameter, as_scalar, check
 from updates.norms import scaled
@@ -193,6 +194,7 @@ def total_norm_constraint(
     epsilon = checked_scalar(owner, "epsilon", epsilon, norm.type.dtype)
     factor = pt.minimum(norm, max_norm) / (epsilon + norm)
     constrained = [scaled(tensor, pt.cast(factor, tensor.type.dtype), norm) for tensor in tensors]
+    provenance.transformed(owner, tensors, constrained)
     return (constrained, norm) if return_norm else constrained
 
 
@@ -236,7 +238,8 @@ def centralize_gradients(grads: Variable | Iterable[Variable]) -> list[TensorVar
            [  0.5,  10. ]])
     """
     tensors = checked_tensors("centralize_gradients", "grads", grads)
-    return [_centralized(tensor) if tensor.type.ndim > 1 else tensor for tensor in tensors]
+    centered = [_centralized(tensor) if tensor.type.ndim > 1 else tensor for tensor in tensors]
+    return provenance.transformed("centralize_gradients", tensors, centered)
 
 
 def scale_gradients(
@@ -276,10 +279,11 @@ def scale_gradients(
     -6.0
     """
     owner = "scale_gradients"
-    return [
-        tensor * checked_scalar(owner, "factor", factor, tensor.type.dtype)
-        for tensor in checked_tensors(owner, "grads", grads)
+    tensors = checked_tensors(owner, "grads", grads)
+    scaled_tensors = [
+        tensor * checked_scalar(owner, "factor", factor, tensor.type.dtype) for tensor in tensors
     ]
+    return provenance.transformed(owner, tensors, scaled_tensors)
 
 
 def zero_nonfinite(grads: Variable | Iterable[Variable]) -> list[TensorVariable]:
@@ -317,7 +321,8 @@ def zero_nonfinite(grads: Variable | Iterable[Variable]) -> list[TensorVariable]
     array([0.  , 0.25])
     """
     tensors = checked_tensors("zero_nonfinite", "grads", grads)
-    return [pt.switch(pt.isnan(tensor) | pt.isinf(tensor), 0, tensor) for tensor in tensors]
+    finite = [pt.switch(pt.isnan(tensor) | pt.isinf(tensor), 0, tensor) for tensor in tensors]
+    return provenance.transformed("zero_nonfinite", tensors, finite)
 
 
 def checked_tensors(owner: str, name: str, tensors: Any) -> list[TensorVariable]:

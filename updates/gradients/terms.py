@@ -17,6 +17,7 @@ from pytensor.compile.sharedvalue import SharedVariable
 from pytensor.graph.basic import Variable
 from pytensor.tensor.variable import TensorVariable
 
+from updates import provenance
 from updates.arguments import Params, checked_grads, label
 from updates.gradients.constraints import checked_scalar, checked_tensors
 from updates.hyperparameters import Hyperparameter, check
@@ -87,10 +88,11 @@ def add_weight_decay(
     params, tensors = checked_grads(owner, tensors, params, rows=False)
     chosen = _chosen(owner, params, mask)
     decays = [checked_scalar(owner, "weight_decay", weight_decay, p.type.dtype) for p in params]
-    return [
+    decayed_grads = [
         grad + decay * param if decayed else grad
         for param, grad, decay, decayed in zip(params, tensors, decays, chosen, strict=True)
     ]
+    return provenance.transformed(owner, tensors, decayed_grads)
 
 
 def add_l1_penalty(
@@ -143,10 +145,11 @@ def add_l1_penalty(
     owner = "add_l1_penalty"
     tensors = checked_tensors(owner, "grads", grads)
     params, tensors = checked_grads(owner, tensors, params, rows=False)
-    return [
+    penalized = [
         grad + checked_scalar(owner, "l1", l1, param.type.dtype) * pt.sign(param)
         for param, grad in zip(params, tensors, strict=True)
     ]
+    return provenance.transformed(owner, tensors, penalized)
 
 
 def add_gradient_noise(
@@ -216,10 +219,11 @@ def add_gradient_noise(
         drawn, noise = pt.random.normal(
             size=tensor.shape, rng=drawn, dtype="float64", return_next_rng=True
         )
+        provenance.mark(noise, symbol="normal()", param=tensor)
         noisy.append(tensor + pt.cast(deviation * noise, tensor.type.dtype))
     _advance(step, step + 1)
     _advance(source, drawn)
-    return noisy
+    return provenance.transformed(owner, tensors, noisy)
 
 
 def _chosen(owner: str, params: list[Any], mask: Any) -> list[bool]:

@@ -14,6 +14,7 @@ import pytensor.tensor as pt
 from pytensor.graph.basic import Variable
 from pytensor.tensor.variable import TensorVariable
 
+from updates import provenance
 from updates.arguments import NO_GRADIENT, Params
 from updates.call import Call, Updates, rule, rule_call
 from updates.hyperparameters import Hyperparameter
@@ -233,6 +234,7 @@ def _hessian_times(call: Call, vectors: list[TensorVariable]) -> list[TensorVari
         raise ValueError(
             f"{call.owner}: PyTensor cannot differentiate the gradients of this loss: {error}"
         ) from error
+    products = provenance.computed_gradients(products, call.params, along, kind="Hu")
     return [
         product.astype(param.dtype) for product, param in zip(products, call.params, strict=True)
     ]

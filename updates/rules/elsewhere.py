@@ -14,6 +14,7 @@ from pytensor.graph.basic import Variable
 from pytensor.graph.replace import clone_replace
 from pytensor.tensor.variable import TensorVariable
 
+from updates import provenance
 from updates.arguments import Params
 from updates.call import Call, Updates, checked_updates, rule, rule_call
 from updates.hyperparameters import REQUIRED, Hyperparameter
@@ -164,4 +165,6 @@ def nesterov_lookahead(
 
 def _grads_at(call: Call, points: list[TensorVariable]) -> Any:
     """Return the gradients with other values in the place of the parameters."""
-    return clone_replace(call.grads, dict(zip(call.params, points, strict=True)))
+    grads: Any = clone_replace(call.grads, dict(zip(call.params, points, strict=True)))
+    provenance.gradient_at(grads, call.params, points)
+    return grads

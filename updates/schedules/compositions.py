@@ -13,6 +13,7 @@ import pytensor.tensor as pt
 from pytensor.graph.basic import Variable
 from pytensor.tensor.variable import TensorVariable
 
+from updates import provenance
 from updates.call import UpdatesLike, checked_updates
 from updates.hyperparameters import Hyperparameter, check, is_schedule
 from updates.schedules.schedule import (
@@ -155,7 +156,7 @@ def schedule_values(updates: UpdatesLike) -> OrderedDict[str, TensorVariable]:
     """
     result: OrderedDict[str, TensorVariable] = OrderedDict()
     for variable in checked_updates("schedule_values", updates):
-        scheduled = getattr(variable.tag, "updates_schedules", {})
+        scheduled = provenance.of(variable).schedules
         number, suffix = 1, ""
         while any(name + suffix in result for name in scheduled):
             number += 1

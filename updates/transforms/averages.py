@@ -13,6 +13,7 @@ from contextlib import contextmanager
 import pytensor.tensor as pt
 from pytensor.tensor.sharedvar import TensorSharedVariable
 
+from updates import provenance
 from updates.arguments import Params
 from updates.call import Updates, UpdatesLike, checked_updates, transform_call
 from updates.hyperparameters import Hyperparameter
@@ -219,9 +220,9 @@ def _averages(
     owner: str, updates: UpdatesLike
 ) -> OrderedDict[TensorSharedVariable, TensorSharedVariable]:
     found = OrderedDict(
-        (variable.tag.updates_average_of, variable)
+        (provenance.of(variable).average_of, variable)
         for variable in checked_updates(owner, updates)
-        if hasattr(variable.tag, "updates_average_of")
+        if provenance.of(variable).average_of is not None
     )
     if not found:
         raise ValueError(

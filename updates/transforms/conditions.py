@@ -13,6 +13,7 @@ import pytensor.tensor as pt
 from pytensor.graph.basic import Variable
 from pytensor.tensor.variable import TensorVariable
 
+from updates import provenance
 from updates.arguments import LossOrGrads, Params, checked_loss, is_float_tensor
 from updates.call import (
     Updates,
@@ -84,6 +85,8 @@ def apply_if_finite(updates: UpdatesLike) -> Updates:
     for variable, new_value in copy.items():
         if is_float_tensor(variable):
             finite &= pt.isfinite(touched(variable, new_value)).all()
+    if isinstance(finite, Variable):
+        provenance.mark(finite, symbol="finite")
     for variable, new_value in copy.items():
         copy[variable] = _keep_unless(finite, variable, new_value)
     skipped = filled(_SKIPPED, "int64")
@@ -244,6 +247,7 @@ def reduce_on_plateau(
         owner,
         updates,
         params,
+        loss=loss,
         factor=factor,
         patience=patience,
         rtol=rtol,

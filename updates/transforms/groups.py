@@ -11,6 +11,7 @@ from typing import Any
 from pytensor.compile.sharedvalue import SharedVariable
 from pytensor.graph.basic import Variable
 
+from updates import provenance
 from updates.call import Updates, UpdatesLike, checked_updates
 from updates.state import is_state
 
@@ -62,7 +63,7 @@ def freeze(
     return OrderedDict(
         (variable, new_value)
         for variable, new_value in copy.items()
-        if variable not in frozen and getattr(variable.tag, "updates_param", None) not in frozen
+        if variable not in frozen and provenance.of(variable).param not in frozen
     )
 
 
