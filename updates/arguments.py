@@ -21,7 +21,7 @@ from pytensor.tensor.type import TensorType
 from pytensor.tensor.variable import TensorVariable
 
 from updates import provenance
-from updates.rows import table_of
+from updates.rows import table_of, whole
 
 LossOrGrads = Variable | Iterable[Variable]
 Params = Variable | Iterable[Variable]
@@ -169,8 +169,7 @@ def _differentiate(
                 f"{owner}: the loss does not depend on {label(param, index)} in a way that has a "
                 f"gradient; {advice}"
             )
-    tables = [table_of(param) or param for param in params]
-    return provenance.computed_gradients(grads, tables, loss)
+    return provenance.computed_gradients(grads, [whole(param) for param in params], loss)
 
 
 def _check_rows(owner: str, grads: list[Any], params: list[Any]) -> None:

@@ -41,7 +41,7 @@ from updates.hyperparameters import (
     is_schedule,
     is_symbolic,
 )
-from updates.rows import combined, table_of, written
+from updates.rows import combined, table_of, whole, written
 from updates.state import (
     average_of,
     copy_of,
@@ -94,7 +94,7 @@ class Call:
         self.updates = updates
         self.owner = owner
         self._generator: Any = None
-        given = {table_of(p) or p: symbol for p, symbol in zip(params, symbols, strict=True)}
+        given = {whole(p): symbol for p, symbol in zip(params, symbols, strict=True)}
         ends = [*params, *updates.values()]
         self._writing = provenance.Writing(owner, {} if is_transform else given, ends, loss)
         self._symbols: dict[TensorVariable, TensorVariable] = {}
