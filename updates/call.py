@@ -268,7 +268,7 @@ def rule_call(
         checked_loss(owner, loss_or_grads, needs_loss)
     params, grads = checked_grads(owner, loss_or_grads, params, rows=rows)
     values = dict(zip(filter(is_symbolic, names), hyperparameters, strict=True))
-    loss = loss_or_grads if needs_loss else None
+    loss: Any = loss_or_grads if needs_loss else None
     return Call(owner, params, grads, OrderedDict(), values, loss=loss)
 
 

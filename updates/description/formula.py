@@ -368,9 +368,10 @@ class Formulas:
         if isinstance(op, MakeVector):
             return Tree("list", args=args)
         if isinstance(op, Join):
-            has_axis = hasattr(op, "axis")
-            axis = op.axis if has_axis else node.inputs[0].data
-            joined = Tree("list", args=args if has_axis else args[1:])
+            # PyTensor 3.0 gives the axis as the first input.
+            axis = getattr(op, "axis", None)
+            joined = Tree("list", args=args[1:] if axis is None else args)
+            axis = node.inputs[0].data if axis is None else axis
             return Tree("call", "concatenate", (joined,), (f"axis={int(axis)}",))
         if isinstance(op, Shape_i):
             shape = Tree("call", "shape", args)
@@ -477,8 +478,8 @@ class Formulas:
             kept = [axis - sum(d < axis for d in dropped) for axis in kept]
         if kept != sorted(kept):
             is_reversed = kept == sorted(kept, reverse=True)
-            axes = () if is_reversed else (Tree("list", args=tuple(map(_number, kept))),)
-            tree = Tree("call", "transpose", (tree, *axes))
+            order_given = [] if is_reversed else [Tree("list", args=tuple(map(_number, kept)))]
+            tree = Tree("call", "transpose", (tree, *order_given))
         if "x" in order:
             entries = ["None" if axis == "x" else ":" for axis in order]
             tree = Tree("index", args=(tree,), extra=tuple(entries))

@@ -157,7 +157,7 @@ def _leaves(keys: dict[Any, str], roles: dict[Any, str]) -> dict[Variable, Leaf]
     """Name everything that a dictionary changes: state by its slot, as briefly as is clear."""
     leaves: dict[Variable, Leaf] = {}
     for variable, key in keys.items():
-        own = provenance.of(variable).param
+        own = variable if roles[variable] == "parameter" else provenance.of(variable).param
         parts = str(key if own is None else variable.name).split("/")
         brief, clear = (parts[-1], ".".join(parts[-2:])) if is_state(variable) else (key, key)
         leaves[variable] = Leaf(variable, brief, clear, () if own is None else (own,))

@@ -65,7 +65,7 @@ class Names:
         self.leaves = sorted(dict.fromkeys(leaves), key=lambda leaf: age(leaf.variable))
         with_gradient = {o for leaf in self.leaves if leaf.name == "g" for o in leaf.owners}
         self.all = with_gradient or {*params}
-        owned = [leaf for leaf in self.leaves if leaf.owners]
+        owned = [leaf for leaf in self.leaves if leaf.owners and leaf.variable not in params]
         taken = {*self.params.values()}
         for leaf, name in self._distinct(owned, taken):
             self._names[leaf.variable] = name
@@ -237,28 +237,25 @@ class Writer:
 
     def _joint(self, tree: Tree, depth: int, active: frozenset[Variable]) -> list[str]:
         """Write what a norm is taken of: ``all g`` where it is the same of all parameters."""
-        own, name = self.own, self.own_name
-        found: list[tuple[Any, str]] = []
-        repeated, self.repeated = self.repeated, set()
-        for part in tree.args:
-            owners = _owners(part)
-            if len(tree.args) > 1 and len(owners) == 1:
-                [self.own] = owners
-                self.own_name = "p"
-                found.append((self.own, self._at(part, _POWER, depth, active)))
-            self.own, self.own_name = own, name
-        texts = {text for _, text in found}
-        owners = [owner for owner, _ in found]
-        if len(texts) == 1 and len(found) == len(tree.args) == len(set(owners)):
-            self.repeated = repeated
-            if {*owners} == self.names.all:
-                return [self._all_of(texts.pop())]
-            some = ", ".join(self.names.params[owner] for owner in owners[:3])
-            some += f", ... ({len(owners)})" if len(owners) > 3 else ""
-            return [f"{self._all_of(texts.pop())} of {self._name(some)}"]
-        written = [self._at(part, _OR, depth, active) for part in tree.args]
-        self.repeated = repeated
-        return written
+        before = self.own, self.own_name, self.repeated
+        self.repeated = set()  # what a letter stands for would depend on the parameter
+        owners = [_owner(part) for part in tree.args]
+        texts = []
+        for part, owner in zip(tree.args, owners, strict=True):
+            self.own, self.own_name = owner, "p"
+            texts.append(self._at(part, _POWER, depth, active))
+        self.own, self.own_name, _ = before
+        is_of_each = len({*texts}) == 1 and None not in owners and len({*owners}) == len(owners) > 1
+        if not is_of_each:
+            texts = [self._at(part, _OR, depth, active) for part in tree.args]
+        self.repeated = before[2]
+        if not is_of_each:
+            return texts
+        if {*owners} == self.names.all:
+            return [self._all_of(texts[0])]
+        some = ", ".join(self.names.params[owner] for owner in owners[:3])
+        some += f", ... ({len(owners)})" if len(owners) > 3 else ""
+        return [f"{self._all_of(texts[0])} of {self._name(some)}"]
 
     # --- What text and LaTeX write in their own ways ------------------------------------------
 
@@ -311,7 +308,7 @@ _SIGNS = {
     "or": r" \lor ",
 }
 _FUNCTIONS = {"exp", "log", "sin", "cos", "tan", "sinh", "cosh", "tanh", "max", "min"}
-_ESCAPES: dict[str, str] = {c: rf"\{c}" for c in "{}$&#%_"} | {
+_ESCAPES: dict[str, Any] = {c: rf"\{c}" for c in "{}$&#%_"} | {
     "\\": r"\backslash ",
     "^": r"\hat{}",
     "~": r"\sim ",
@@ -433,8 +430,8 @@ def _unnamed(tree: Tree, active: frozenset[Variable], own: Any) -> Tree:
     return tree
 
 
-def _owners(tree: Tree) -> set[Any]:
-    """Return the parameters that the leaves of a tree belong to."""
+def _owner(tree: Tree) -> Any:
+    """Return the parameter that the leaves of a tree belong to, if they all belong to one."""
     owners: set[Any] = set()
     seen, stack = set(), [tree]
     while stack:
@@ -444,4 +441,4 @@ def _owners(tree: Tree) -> set[Any]:
             stack += inner.args
             if isinstance(inner.what, Leaf):
                 owners |= {*inner.what.owners[:1]}
-    return owners
+    return owners.pop() if len(owners) == 1 else None
