@@ -317,7 +317,7 @@ def test_functions_that_are_gone_leave_no_buffers(ranks, job):
 def test_describe_shows_the_mean_of_a_gradient(job):
     assert same(job(2, "described")) == [
         "p' = p - 0.1*allreduce_mean(g)/sqrt(mean_square' + 1e-6)",
-        "mean_square' = 0.9*mean_square + 0.1*allreduce_mean(g)^2",
+        "mean_square' = 0.9*mean_square + (1 - 0.9)*allreduce_mean(g)^2",
     ]
 
 

@@ -23,7 +23,7 @@ from pytensor.tensor.type import TensorType
 from pytensor.tensor.variable import TensorVariable
 
 from updates import provenance
-from updates.rows import table_of
+from updates.rows import table_of, whole
 
 LossOrGrads = Variable | Iterable[Variable]
 Params = Variable | Iterable[Variable]
@@ -263,9 +263,7 @@ def _differentiated(loss: Variable, params: list[TensorSharedVariable]) -> list[
                 f"the loss does not depend on {label(param, index)} in a way that has a gradient; "
                 f"{advice}"
             )
-    tables = [table_of(param) for param in params]
-    owners = [p if t is None else t for p, t in zip(params, tables, strict=True)]
-    return provenance.computed_gradients(grads, owners, loss)
+    return provenance.computed_gradients(grads, [whole(param) for param in params], loss)
 
 
 def _check_not_reduced(grads: list[Any], params: list[Any]) -> None:

@@ -23,7 +23,7 @@ from pytensor.tensor.variable import TensorVariable
 from updates import provenance
 from updates.arguments import is_float_tensor, kind_of
 from updates.hyperparameters import Kind, Scalar, evaluate, is_schedule
-from updates.rows import combined, table_of, written
+from updates.rows import combined, table_of, whole, written
 from updates.state import copy_of, filled, full_like, generator, step_counter, zeros_like
 
 Updates = OrderedDict[SharedVariable, Variable]
@@ -139,7 +139,7 @@ class Call:
         if (new.dtype, new.ndim) != (old.dtype, old.ndim):
             raise TypeError(f"the next value of {variable} is {new}, not {old}")
         table = table_of(variable)
-        target = variable if table is None else table
+        target = whole(variable)
         value: Any = new_value if table is None else written(variable, new_value)  # type: ignore[arg-type]
         self.updates[target] = value
         self._writing.next_value(target, value)
@@ -190,7 +190,7 @@ class State:
     ) -> None:
         table = table_of(param)
         self.call = call
-        self.owner = param if table is None else table
+        self.owner = whole(param)
         self._name = self.owner.name or f"param_{index}"
         self.param, self.symbol = (param, symbol) if table is None else combined(param, symbol)
 

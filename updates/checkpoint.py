@@ -24,8 +24,8 @@ import numpy as np
 from numpy.lib import format as npy
 from pytensor.compile.sharedvalue import SharedVariable
 
-from updates.declaration import public
 from updates.call import UpdatesLike
+from updates.declaration import public
 from updates.replacing import replacing
 from updates.state_dict import (
     CheckpointError,

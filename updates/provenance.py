@@ -157,6 +157,9 @@ def computed_gradients(
 def gradient_at(grads: Sequence[Any], params: Sequence[Any], points: Sequence[Any]) -> None:
     """Mark copies of gradients that have points in the place of the parameters."""
     point_of = dict(zip(params, points, strict=True))
+    writing = Writing("", {}, [*params, *grads])
+    for point in points:
+        writing.hide_casts(point)
     for gradient in grads:
         own = of(gradient).gradient_of
         mark(gradient, at=tuple(point_of.get(param, param) for param in own))
@@ -233,7 +236,7 @@ class Writing:
         for variable in queue:
             if variable is target:
                 return ways[variable]
-            if variable.owner is not None and variable not in self.ends:
+            if not self._is_end(variable):
                 for position, source in enumerate(variable.owner.inputs):
                     if source not in ways:
                         ways[source] = (*ways[variable], position)
@@ -244,14 +247,18 @@ class Writing:
         """Let the casts of a formula of the library read as what they cast."""
         queue = [start]
         for variable in queue:
-            node = variable.owner
-            if node is None or variable in self.ends or variable in self._seen:
+            if self._is_end(variable) or variable in self._seen:
                 continue
             self._seen.add(variable)
+            node = variable.owner
             queue += node.inputs
             is_cast = isinstance(node.op, Elemwise) and isinstance(node.op.scalar_op, Cast)
-            if is_cast and of(variable).reads_as is None and not of(variable).gradient_of:
+            if is_cast and of(variable).reads_as is None:
                 reads_as(variable)
+
+    def _is_end(self, variable: Any) -> bool:
+        """Tell what the formula is about from the formula: gradients and what the user gave."""
+        return variable.owner is None or variable in self.ends or bool(of(variable).gradient_of)
 
 
 def stepped(updates: Mapping[Any, Variable]) -> list[Any]:
@@ -274,26 +281,27 @@ def stepped(updates: Mapping[Any, Variable]) -> list[Any]:
 
 def given_gradient(value: Variable) -> Variable | None:
     """Return the gradient that a next value, or what a transform returned, was computed from."""
-    way = of(value).gradient
-    if way is None:
-        return None
-    found: Any = value
-    while way is not None:
-        for position in way:
-            if found.owner is None or position >= len(found.owner.inputs):
-                return None  # the graph is another by now
-            found = found.owner.inputs[position]
-        while of(found).reads_as is not None:
-            found = found.owner.inputs[of(found).reads_as]
-        way = of(found).gradient
+    found = _at_end(value, of(value).gradient)
+    while found is not None:
+        record = of(found)
+        if record.gradient is not None:
+            found = _at_end(found, record.gradient)
+        elif record.reads_as is not None:
+            found = _at_end(found, (record.reads_as,))
+        else:
+            break
     return found
 
 
 def loss_in(value: Variable) -> Variable | None:
     """Return the loss that a next value contains, as far as that was marked."""
-    found: Any = value
-    for position in of(value).loss or ():
-        if found.owner is None or position >= len(found.owner.inputs):
+    return _at_end(value, of(value).loss)
+
+
+def _at_end(start: Any, way: Way | None) -> Any:
+    """Follow a way, or return None where the graph is another by now."""
+    for position in way or ():
+        if start.owner is None or position >= len(start.owner.inputs):
             return None
-        found = found.owner.inputs[position]
-    return None if found is value else found
+        start = start.owner.inputs[position]
+    return start if way else None

@@ -1,6 +1,7 @@
 """Rows of a table: ``W[index]`` in the place of a parameter, so that a step touches few rows.
 
 - ``table_of``: the shared variable whose rows an expression looks up
+- ``whole``: that variable, or a parameter itself
 - ``combined``: looked-up rows and their gradients, with the gradients of repeated rows summed
 - ``written``: the table with such rows set to new values
 - ``touched``, ``choose``: what a next value changes, and a choice between it and the old value
@@ -34,6 +35,12 @@ def table_of(expression: Variable) -> TensorSharedVariable | None:
     [index] = indices
     is_vector = index.type.ndim == 1 and np.dtype(index.type.dtype).kind in "iu"
     return table if is_vector else None
+
+
+def whole(param: Variable) -> Any:
+    """Return the parameter itself, or the table whose rows stand for one."""
+    table = table_of(param)
+    return param if table is None else table
 
 
 def combined(rows: TensorVariable, gradient: TensorVariable) -> tuple[Any, TensorVariable]:

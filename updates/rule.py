@@ -23,7 +23,7 @@ from updates.arguments import LossOrGrads, Params, checked_grads, checked_loss
 from updates.call import Call, State, Updates, checked_updates
 from updates.declaration import Declaration, Deferred, declare
 from updates.docstrings import Shared, rule_example
-from updates.rows import table_of
+from updates.rows import whole
 
 P = ParamSpec("P")
 
@@ -146,7 +146,7 @@ def _rule(
             checked_loss(loss_or_grads, needs_loss)
         checked, grads = checked_grads(loss_or_grads, params, rows=rows)
         loss = loss_or_grads if isinstance(loss_or_grads, Variable) else None
-        given = {_whole(param): grad for param, grad in zip(checked, grads, strict=True)}
+        given = {whole(param): grad for param, grad in zip(checked, grads, strict=True)}
         writing = provenance.Writing(formula.__name__, given, checked, loss if needs_loss else None)
         call = Call(
             formula.__name__, checked, grads, OrderedDict(), arguments, declaration.kinds, writing
@@ -155,11 +155,6 @@ def _rule(
         return call.updates
 
     return declare(formula, declaration, run_all, _shared(first, rows))
-
-
-def _whole(param: Any) -> Any:
-    table = table_of(param)
-    return param if table is None else table
 
 
 def _leading(name: str, annotation: Any) -> inspect.Parameter:

@@ -23,8 +23,8 @@ from pytensor.compile.sharedvalue import SharedVariable
 from pytensor.graph.basic import Variable
 from pytensor.tensor.sharedvar import TensorSharedVariable
 
-from updates.declaration import public
 from updates import provenance
+from updates.declaration import public
 
 
 def zeros_like(

@@ -2,11 +2,11 @@
 
 - ``describe``: ``describe``, ``Description``: the table, as text, HTML and data
 - ``draw``: ``draw``: the diagram of which old values each new value reads
-- ``rows``: variables with their roles, symbols and formulas, and rows that share one
+- ``variables``: variables with their roles, names and formulas, and those that share one
 - ``mistakes``: what in a dictionary usually is none of what was meant
-- ``formula``: from the graph of a next value to an expression
-- ``gradients``: where in these graphs a formula ends, because a gradient begins
-- ``expression``: expressions, their simplification and their text
+- ``gradients``: where in the graphs a formula ends, because a gradient begins
+- ``formula``: from the graph of a next value to a tree
+- ``writing``: from a tree to text, and to mathematics
 - ``reads``: the old values that each next value needs
 """
 

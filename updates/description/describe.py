@@ -10,17 +10,17 @@ from typing import Any
 
 from pytensor.graph.basic import Variable
 
-from updates.declaration import public
 from updates.call import UpdatesLike
+from updates.declaration import public
 from updates.description.mistakes import mistakes
-from updates.description.rows import (
+from updates.description.variables import (
     ROLES,
-    Row,
+    Described,
     abbreviated,
     all_items,
     checked_params_of,
+    described,
     grouped,
-    rows_of,
 )
 
 _WIDTH = 100
@@ -53,7 +53,7 @@ class Description:
     ["w' = w - 0.1*g"]
     """
 
-    def __init__(self, rows: list[Row], warnings: list[str]) -> None:
+    def __init__(self, rows: list[Described], warnings: list[str]) -> None:
         self.rows = rows
         self.warnings = warnings
 
@@ -89,8 +89,8 @@ class Description:
             return "  ".join([*texts, size.rjust(widths[-1])])
 
         lines = [line(_HEAD), "-" * len(line(_HEAD))]
-        for row, formula in self._table():
-            lines += [line(row), *_formula_lines(formula)]
+        for row, group in self._table():
+            lines += [line(row), *_formula_lines(_formula(group))]
         lines += ["-" * len(line(_HEAD)), *_wrapped(self._totals(), "")]
         lines += _wrapped(self._legend(), "")
         if self.warnings:
@@ -106,10 +106,13 @@ class Description:
             style = "text-align: left; vertical-align: top"
             return "".join(f'<{kind} style="{style}">{html.escape(t)}</{kind}>' for t in texts)
 
+        def mathematics(group: list[Described]) -> str:
+            formulas = [f"${html.escape(f)}$" for f in group[0].latex(template=len(group) > 1)]
+            return "<br>with ".join(formulas)
+
         body = "".join(
-            f"<tr>{cells('td', row)}<td style='text-align: left'><code>{html.escape(formula)}"
-            "</code></td></tr>"
-            for row, formula in self._table()
+            f"<tr>{cells('td', row)}<td style='text-align: left'>{mathematics(group)}</td></tr>"
+            for row, group in self._table()
         )
         warnings = "".join(f"<li>{html.escape(warning)}</li>" for warning in self.warnings)
         return (
@@ -119,9 +122,9 @@ class Description:
             + (f"<p><b>Is this what you meant?</b></p><ul>{warnings}</ul>" if warnings else "")
         )
 
-    def _table(self) -> list[tuple[tuple[str, ...], str]]:
-        """Return what is shown of each group of rows: its cells and its formula."""
-        shown: list[tuple[tuple[str, ...], str]] = []
+    def _table(self) -> list[tuple[tuple[str, ...], list[Described]]]:
+        """Return the groups of rows that share a formula, each with its cells."""
+        shown: list[tuple[tuple[str, ...], list[Described]]] = []
         for group in grouped(self.rows):
             first = group[0]
             shapes = list(dict.fromkeys(_shape(row.shape) for row in group))
@@ -132,10 +135,10 @@ class Description:
                 first.dtype,
                 _size(sum(row.bytes for row in group)) if first.shape is not None else "-",
             )
-            shown.append((cells, first.formula if len(group) == 1 else first.template))
+            shown.append((cells, group))
         return shown
 
-    def _by_role(self) -> list[tuple[str, list[Row]]]:
+    def _by_role(self) -> list[tuple[str, list[Described]]]:
         members = [(role, [row for row in self.rows if row.role == role]) for role in ROLES]
         return [(role, rows) for role, rows in members if rows]
 
@@ -149,9 +152,10 @@ class Description:
 
     def _legend(self) -> str:
         """Explain the symbols that occur."""
-        text = " ".join(formula for _, formula in self._table())
+        groups = grouped(self.rows)
+        text = " ".join(map(_formula, groups))
         words = _words(text)
-        several = any(len(group) > 1 for group in grouped(self.rows))
+        several = any(len(group) > 1 for group in groups)
         told = ["x' is the new value of x"]
         told += ["p the parameter of the row"] * (several and "p" in words)
         told += ["g its gradient"] * ("g" in words)
@@ -160,6 +164,7 @@ class Description:
         told += ["t the number of the call, step + 1"] * any(w.split(".")[-1] == "t" for w in words)
         told += ["all x the x of all parameters"] * ("all" in words)
         told += ["finite whether all new values are"] * ("finite" in words)
+        told += ["... what is too long"] * ("..." in text)
         return ", ".join(told)
 
 
@@ -215,12 +220,17 @@ def describe(updates: UpdatesLike, loss: Variable | None = None) -> Description:
     owner = "describe"
     items = all_items(owner, updates)
     params = checked_params_of(owner, loss)
-    rows = rows_of(owner, items, params)
+    rows = described(owner, items, loss, params)
     names = {row.variable: row.name for row in rows}
     return Description(rows, mistakes(items, names, params))
 
 
-def _names(group: list[Row]) -> str:
+def _formula(group: list[Described]) -> str:
+    """Return the text of a formula that variables share, or of the only one."""
+    return group[0].formula if len(group) == 1 else group[0].template
+
+
+def _names(group: list[Described]) -> str:
     """Name the variables of a group: parameters as they fit, state by what it is."""
     names = [row.name for row in group]
     slots = {"/".join(name.split("/")[-2:]) for name in names}

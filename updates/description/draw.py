@@ -10,16 +10,16 @@ from typing import Any
 
 from pytensor.graph.basic import Variable
 
-from updates.declaration import public
 from updates.call import UpdatesLike
+from updates.declaration import public
 from updates.description.reads import Reads, is_given, reads_of
-from updates.description.rows import (
-    Row,
+from updates.description.variables import (
+    Described,
     abbreviated,
     all_items,
     checked_params_of,
+    described,
     grouped,
-    rows_of,
 )
 
 _TITLE = "Every new value is computed from old values only: the order of the items does not matter"
@@ -125,7 +125,7 @@ def draw(updates: UpdatesLike, loss: Variable | None = None, axes: Any = None) -
 def diagram_of(updates: UpdatesLike, loss: Variable | None = None) -> Diagram:
     """Find what there is to draw; the order of the items has no part in it."""
     items = all_items("draw", updates)
-    rows = rows_of("draw", items, checked_params_of("draw", loss))
+    rows = described("draw", items, loss, checked_params_of("draw", loss))
     reads = reads_of(items)
     groups = sorted(map(_in_order, grouped(rows)), key=lambda group: _place(group[0]))
     keys = {row.variable: _label(group) for group in groups for row in group}
@@ -157,18 +157,18 @@ def _leaves(read: Reads) -> frozenset[Any]:
     return read.directly | read.by_gradient | read.by_finite
 
 
-def _in_order(group: list[Row]) -> list[Row]:
+def _in_order(group: list[Described]) -> list[Described]:
     return sorted(group, key=_place)
 
 
-def _place(row: Row) -> tuple[Any, ...]:
+def _place(row: Described) -> tuple[Any, ...]:
     """Sort parameters first, names as people do: W2 before W10."""
     digits = "".join(c if c.isdigit() else " " for c in row.name).split()
     roles = list(_SHADES)
     return roles.index(row.role), row.name.partition("/")[2], [int(d) for d in digits], row.name
 
 
-def _label(group: list[Row], prime: str = "") -> str:
+def _label(group: list[Described], prime: str = "") -> str:
     """Name a group of variables, or their new values."""
     names = [f"{row.name}{prime}" for row in group]
     slots = {row.name.partition("/")[2] for row in group}

@@ -11,9 +11,10 @@ from pytensor.graph.basic import Variable
 from pytensor.graph.op import HasInnerGraph
 from pytensor.graph.traversal import ancestors
 
+from updates import provenance
 from updates.arguments import is_float_tensor
-from updates.description.formula import is_old_value
-from updates.description.rows import abbreviated
+from updates.description.formula import bare
+from updates.description.variables import abbreviated
 from updates.state import is_state
 
 
@@ -40,10 +41,10 @@ def mistakes(
     still = [variable for variable in read if is_state(variable)]
     orphans: dict[Any, list[Any]] = {}
     for variable in items:
-        param = getattr(variable.tag, "updates_param", None)
+        param = provenance.of(variable).param
         if param is not None and param not in items:
             orphans.setdefault(param, []).append(variable)
-    same = [v for v, new in items.items() if not is_state(v) and is_old_value(v, new)]
+    same = [v for v, new in items.items() if not is_state(v) and bare(new) is v]
     found: list[str] = []
     looked_up = {
         node.inputs[0]

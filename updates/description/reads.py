@@ -37,7 +37,6 @@ def reads_of(items: Mapping[Any, Variable]) -> dict[Any, Reads]:
     leaves: list[Any] = []
     read: dict[Variable, tuple[int, int, int]] = {}
     anyhow: dict[Variable, int] = {}
-    conditions: set[Variable] = set()
     for variable in _inputs_first(list(items.values())):
         node: Any = variable.owner
         if node is None:
@@ -48,8 +47,7 @@ def reads_of(items: Mapping[Any, Variable]) -> dict[Any, Reads]:
         anyhow[variable] = _joined(anyhow[source] for source in sources_of(variable))
         if variable in gradients:
             read[variable] = (0, anyhow[variable], 0)
-        elif joins_finite(variable, conditions):
-            conditions.add(variable)
+        elif joins_finite(variable):
             read[variable] = (0, 0, anyhow[variable])
         else:
             kinds = zip(*(read[source] for source in sources_of(variable)), strict=True)

@@ -10,10 +10,12 @@ import pytensor.tensor as pt
 from pytensor.graph.basic import Variable
 from pytensor.tensor.variable import TensorVariable
 
+from updates import provenance
+from updates.arguments import checked_tensors
+from updates.declaration import named
 from updates.distributed import rewrites as rewrites  # registers them
 from updates.distributed.operation import AllReduce
 from updates.distributed.processes import communicator
-from updates.gradients.constraints import checked_tensors
 
 
 def allreduce_mean(grads: Variable | Iterable[Variable], comm: Any = None) -> list[TensorVariable]:
@@ -137,7 +139,8 @@ def allreduce_sum(grads: Variable | Iterable[Variable], comm: Any = None) -> lis
 
 def _reduced(owner: str, grads: Any, comm: Any) -> list[TensorVariable]:
     comm = communicator(owner, comm)
-    tensors = checked_tensors(owner, "grads", grads)
+    with named(owner):
+        tensors = checked_tensors("grads", grads)
     labels = [_label(tensor, index) for index, tensor in enumerate(tensors)]
     # MPI knows no float16.
     wide = [pt.cast(t, "float32") if t.type.dtype == "float16" else t for t in tensors]

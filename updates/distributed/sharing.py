@@ -16,9 +16,9 @@ from pytensor.graph.basic import Variable
 from updates import checkpoint
 from updates.arguments import kind_of
 from updates.call import UpdatesLike, checked_updates
+from updates.declaration import named
 from updates.distributed.machines import BUCKET
 from updates.distributed.processes import agree_on, communicator, is_root
-from updates.declaration import named
 from updates.hyperparameters import Integer, TrueOrFalse
 from updates.state_dict import assign, checked_value, keyed, to_array
 

@@ -4,7 +4,7 @@
 """
 
 import os
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from functools import partial
 from numbers import Integral
 from typing import Any

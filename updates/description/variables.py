@@ -1,26 +1,27 @@
-"""Rows: the variables of a dictionary with their roles, names and formulas.
+"""Variables: those of a dictionary with their roles, names and formulas.
 
-- ``Row``: one variable
-- ``rows_of``: all variables of a dictionary, parameters first
+- ``Described``: one variable
+- ``described``: all variables of a dictionary, parameters first
+- ``all_items``: a dictionary with what a function adds by itself
 - ``checked_params_of``: the parameters of a loss, if there is one
-- ``grouped``: rows that say the same of different parameters, together
+- ``grouped``: variables of which the same is said, but for their parameter
 - ``abbreviated``: many names in little space
 """
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from pytensor.graph.basic import Variable
 
+from updates import provenance
 from updates.arguments import NO_GRADIENT, checked_loss, is_float_tensor
 from updates.call import checked_updates
 from updates.declaration import named
-from updates.description.expression import Term, symbol, written
-from updates.description.formula import Formulas, is_clock
+from updates.description.formula import Formulas, Leaf, Tree, is_clock
 from updates.description.gradients import gradients_in
+from updates.description.writing import Names, written, written_in_latex
 from updates.loss_graph import default_updates, params_of
 from updates.state import is_state
 from updates.state_dict import keyed
@@ -29,7 +30,7 @@ ROLES = ("parameter", "state", "time", "other")
 
 
 @dataclass(frozen=True)
-class Row:
+class Described:
     """One variable of a dictionary of updates.
 
     ``formula`` is written with the variable's own name, ``template`` with ``p`` for the parameter
@@ -45,42 +46,55 @@ class Row:
     bytes: int
     formula: str
     template: str
+    own: Any = field(repr=False)
+    sides: tuple[Tree, Tree] = field(repr=False)
+    names: Names = field(repr=False)
+
+    def text(self, template: bool, cut: bool = True) -> str:
+        """Write the formula as text, all of it or as much as is readable."""
+        own_name = "p" if template else self.names.params.get(self.own, "")
+        return written(self.names, self.sides, self.variable, self.own, own_name, cut)
+
+    def latex(self, template: bool) -> list[str]:
+        """Write the formula, and each definition that it needs, as mathematics."""
+        own_name = "p" if template else self.names.params.get(self.own, "")
+        return written_in_latex(self.names, self.sides, self.variable, self.own, own_name)
 
 
-def rows_of(
-    owner: str, items: dict[Any, Variable], params_of_loss: Iterable[Any] | None = None
-) -> list[Row]:
+def described(
+    owner: str, items: dict[Any, Variable], loss: Variable | None, params: Iterable[Any] | None
+) -> list[Described]:
     """Describe each variable of a dictionary that `all_items` returned.
 
-    With `params_of_loss`, nothing but these is a parameter.
+    With `params`, those of the loss, nothing but these is a parameter.
     """
     keys = {variable: key for key, variable in keyed(owner, items).items()}
-    roles = {variable: _role(variable, params_of_loss) for variable in items}
-    names = _names_of_params(items, keys, roles)
-    formulas = Formulas(items, _symbols(items, keys, roles), gradients_in(items.values()))
+    roles = {variable: _role(variable, params) for variable in items}
+    gradients = gradients_in(items.values(), loss)
+    formulas = Formulas(items, _leaves(keys, roles), gradients, loss)
+    sides = {variable: formulas.of(variable) for variable in items}
+    names = Names(_names_of_params(items, keys, roles), formulas.leaves.values())
     rows = []
     for variable in items:
-        own = variable if roles[variable] == "parameter" else _param_of(variable)
-        shape, dtype, size = _facts(variable)
+        own = variable if roles[variable] == "parameter" else provenance.of(variable).param
         formula, template = (
-            " = ".join(
-                written(side, own, name, names)
-                for side in (formulas.of_new(variable), formulas.of(variable))
+            written(names, sides[variable], variable, own, name)
+            for name in (names.params.get(own, ""), "p")
+        )
+        rows.append(
+            Described(
+                variable,
+                keys[variable],
+                roles[variable],
+                None if own is None else keys.get(own) or own.name or "a nameless parameter",
+                *_facts(variable),
+                formula,
+                template,
+                own,
+                sides[variable],
+                names,
             )
-            for name in (names.get(own, ""), "p")
         )
-        row = Row(
-            variable,
-            keys[variable],
-            roles[variable],
-            names.get(own),
-            shape,
-            dtype,
-            size,
-            formula,
-            template,
-        )
-        rows.append(row)
     return sorted(rows, key=lambda row: ROLES.index(row.role))
 
 
@@ -103,9 +117,9 @@ def checked_params_of(owner: str, loss: Variable | None) -> list[Any] | None:
         raise ValueError(f"{owner}: PyTensor cannot differentiate this loss: {error}") from error
 
 
-def grouped(rows: Sequence[Row]) -> list[list[Row]]:
-    """Put rows together that differ in their parameter only."""
-    groups: dict[Any, list[Row]] = {}
+def grouped(rows: Sequence[Described]) -> list[list[Described]]:
+    """Put variables together that differ in their parameter only."""
+    groups: dict[Any, list[Described]] = {}
     for row in rows:
         is_own = row.param is None
         key = (row.role, row.dtype, row.template, row.name if is_own else "")
@@ -133,41 +147,24 @@ def _role(variable: Any, params_of_loss: Iterable[Any] | None) -> str:
     return "parameter" if variable in set(params_of_loss) else "other"
 
 
-def _param_of(variable: Any) -> Any:
-    return getattr(variable.tag, "updates_param", None)
-
-
 def _names_of_params(
     items: Mapping[Any, Variable], keys: dict[Any, str], roles: dict[Any, str]
 ) -> dict[Any, str]:
     """Name the parameters, and those that state is left of."""
     own = {variable: keys[variable] for variable in items if roles[variable] == "parameter"}
-    others = (_param_of(variable) for variable in items)
+    others = (provenance.of(variable).param for variable in items)
     return {p: p.name or "a nameless parameter" for p in others if p is not None} | own
 
 
-def _symbols(
-    items: Mapping[Any, Variable], keys: dict[Any, str], roles: dict[Any, str]
-) -> dict[Variable, Term]:
+def _leaves(keys: dict[Any, str], roles: dict[Any, str]) -> dict[Variable, Leaf]:
     """Name everything that a dictionary changes: state by its slot, as briefly as is clear."""
-    names: dict[Any, tuple[str, str]] = {}
+    leaves: dict[Variable, Leaf] = {}
     for variable, key in keys.items():
-        if roles[variable] == "parameter":
-            continue
-        own = _param_of(variable)
+        own = variable if roles[variable] == "parameter" else provenance.of(variable).param
         parts = str(key if own is None else variable.name).split("/")
-        brief, clear = parts[-1], ".".join(parts[-2:])
-        names[variable] = (brief, clear) if is_state(variable) else (key, key)
-    briefs = Counter((_param_of(variable), brief) for variable, (brief, _) in names.items())
-    symbols: dict[Variable, Term] = {}
-    for variable, (brief, clear) in names.items():
-        own = _param_of(variable)
-        name = brief if briefs[own, brief] == 1 else clear
-        while (term := symbol(name, () if own is None else (own,))) in symbols.values():
-            name += "*"
-        symbols[variable] = term
-    parameters = [variable for variable in items if roles[variable] == "parameter"]
-    return symbols | {variable: symbol("p", (variable,)) for variable in parameters}
+        brief, clear = (parts[-1], ".".join(parts[-2:])) if is_state(variable) else (key, key)
+        leaves[variable] = Leaf(variable, brief, clear, () if own is None else (own,))
+    return leaves
 
 
 def _facts(variable: Any) -> tuple[tuple[int, ...] | None, str, int]:
