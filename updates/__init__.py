@@ -12,6 +12,8 @@ What there is, by kind; each package lists what it holds:
 - ``updates.distributed``: several processes (imported separately)
 """
 
+from typing import TYPE_CHECKING
+
 from updates import jax_dtypes as jax_dtypes  # registers its rewrite
 from updates import multi_tensor as multi_tensor  # so does this
 from updates.declaration import *
@@ -29,4 +31,5 @@ from updates.declaration import public_names
 
 __version__ = "0.1.0"
 
-__all__ = public_names(__name__)
+if not TYPE_CHECKING:  # type checkers cannot evaluate it, and see what is imported above
+    __all__ = public_names(__name__)

@@ -10,8 +10,11 @@
 - ``reads``: the old values that each next value needs
 """
 
+from typing import TYPE_CHECKING
+
 from updates.description.describe import *
 from updates.description.draw import *
 from updates.declaration import public_names
 
-__all__ = public_names(__name__)
+if not TYPE_CHECKING:  # type checkers cannot evaluate it, and see what is imported above
+    __all__ = public_names(__name__)

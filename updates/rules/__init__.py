@@ -1,5 +1,7 @@
 """Rules: from a loss or gradients to an ``OrderedDict`` of updates, one file a family."""
 
+from typing import TYPE_CHECKING
+
 # The order is that in which the families are listed.
 from updates.rules.gradient_descent import *
 from updates.rules.perturbed import *
@@ -20,4 +22,5 @@ from updates.rules.curvature import *
 from updates.rules.elsewhere import *
 from updates.declaration import public_names
 
-__all__ = public_names(__name__)
+if not TYPE_CHECKING:  # type checkers cannot evaluate it, and see what is imported above
+    __all__ = public_names(__name__)

@@ -26,10 +26,13 @@ A bad argument is refused at once by a ValueError (a number out of range, lists 
 each other) or a TypeError (the wrong kind) that names it.
 """
 
+from typing import TYPE_CHECKING
+
 from updates.schedules.schedule import *
 from updates.schedules.decays import *
 from updates.schedules.waves import *
 from updates.schedules.compositions import *
 from updates.declaration import public_names
 
-__all__ = public_names(__name__)
+if not TYPE_CHECKING:  # type checkers cannot evaluate it, and see what is imported above
+    __all__ = public_names(__name__)

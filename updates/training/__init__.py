@@ -8,8 +8,11 @@
 - ``interrupt.py``, ``progress.py``, ``history.py``: Ctrl-C, what is shown, what is returned
 """
 
+from typing import TYPE_CHECKING
+
 from updates.training.history import *
 from updates.training.minimize import *
 from updates.declaration import public_names
 
-__all__ = public_names(__name__)
+if not TYPE_CHECKING:  # type checkers cannot evaluate it, and see what is imported above
+    __all__ = public_names(__name__)

@@ -4,6 +4,8 @@ They copy: the dictionary that they are given stays as it is. It may also come a
 or as a list of pairs.
 """
 
+from typing import TYPE_CHECKING
+
 from updates.transforms.momentum import *
 from updates.transforms.averages import *
 from updates.transforms.bounds import *
@@ -11,4 +13,5 @@ from updates.transforms.conditions import *
 from updates.transforms.groups import *
 from updates.declaration import public_names
 
-__all__ = public_names(__name__)
+if not TYPE_CHECKING:  # type checkers cannot evaluate it, and see what is imported above
+    __all__ = public_names(__name__)
