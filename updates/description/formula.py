@@ -381,9 +381,10 @@ class Formulas:
         name = type(op).__name__
         if name in _PRODUCTS:
             return Tree("infix", "@", args)
-        name = getattr(op, "name_of_each", name.lower().removesuffix("op"))
-        tree = Tree("call", name, args, tuple(_keywords(op)))
-        if len(node.outputs) == 1 or hasattr(op, "name_of_each"):
+        if hasattr(op, "name_of_each"):
+            return Tree("call", op.name_of_each, args)
+        tree = Tree("call", name.lower().removesuffix("op"), args, tuple(_keywords(op)))
+        if len(node.outputs) == 1:
             return tree
         which = _number(node.outputs.index(variable))
         return Tree("index", args=(tree, which), extra=(1,))
