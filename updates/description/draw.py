@@ -261,7 +261,7 @@ def _box(
     from matplotlib.patches import FancyBboxPatch
 
     fill, text = shades
-    style = {"facecolor": fill, "edgecolor": "#555555", "linestyle": "--" if dashed else "-"}
+    style: Any = {"facecolor": fill, "edgecolor": "#555555", "linestyle": "--" if dashed else "-"}
     shape = "round,pad=0,rounding_size=0.12"
     corner = (x - width / 2, y - 0.3)
     axes.add_patch(FancyBboxPatch(corner, width, 0.6, shape, linewidth=0.8, zorder=3, **style))
