@@ -372,6 +372,14 @@ def test_variables_of_one_name_are_told_apart_in_all_formulas_alike():
     assert [row.formula for row in described(both)] == ["W' = a#2", "W#2' = a"]
 
 
+def test_two_gradients_of_one_parameter_are_told_apart():
+    a, b = shared(np.ones(3), "a"), shared(np.ones(3), "b")
+    [both, _] = updates.get_or_compute_grads(((a + b) ** 2).sum(), [a, b])
+    [alone] = updates.get_or_compute_grads((a**3).sum(), [a])
+    formulas = [row.formula for row in described({a: a - both + alone, b: b - both * alone})]
+    assert formulas == ["a' = a - g + g#2", "b' = b - g*g#2(a)"]
+
+
 # --- Provenance -------------------------------------------------------------------------------
 
 

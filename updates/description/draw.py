@@ -240,25 +240,14 @@ def _paint(diagram: Diagram, axes: Any) -> None:
 
 def _line(axes: Any, start: tuple[float, float], end: tuple[float, float], **style: Any) -> None:
     """Draw a curve that leaves and arrives level."""
-    from matplotlib.patches import FancyArrowPatch, PathPatch
+    from matplotlib.patches import FancyArrowPatch
     from matplotlib.path import Path
 
     (x0, y0), (x1, y1) = start, end
-    bend = (x1 - x0) / 2
-    points = [(x0, y0), (x0 + bend, y0), (x1 - bend, y1), (x1, y1)]
-    path = Path(points, [Path.MOVETO, Path.CURVE4, Path.CURVE4, Path.CURVE4])
-    axes.add_patch(PathPatch(path, facecolor="none", edgecolor=style.pop("color"), **style))
-    head = FancyArrowPatch(
-        (x1 - 0.25, y1),
-        (x1, y1),
-        arrowstyle="-|>",
-        mutation_scale=9,
-        color=axes.patches[-1].get_edgecolor(),
-        linewidth=0,
-        shrinkA=0,
-        shrinkB=0,
-    )
-    axes.add_patch(head)
+    middle = (x0 + x1) / 2
+    points = [(x0, y0), (middle, y0), (middle, y1), (x1, y1)]
+    path = Path(points, [Path.MOVETO, *[Path.CURVE4] * 3])
+    axes.add_patch(FancyArrowPatch(path=path, arrowstyle="-|>", mutation_scale=9, **style))
 
 
 def _box(
@@ -274,29 +263,12 @@ def _box(
     from matplotlib.patches import FancyBboxPatch
 
     fill, text = shades
-    axes.add_patch(
-        FancyBboxPatch(
-            (x - width / 2, y - 0.3),
-            width,
-            0.6,
-            boxstyle="round,pad=0,rounding_size=0.12",
-            facecolor=fill,
-            edgecolor="#555555",
-            linewidth=0.8,
-            linestyle="--" if dashed else "-",
-            zorder=3,
-        )
-    )
-    axes.text(
-        x,
-        y,
-        label if len(label) <= 40 else label[:37] + "...",
-        ha="center",
-        va="center",
-        fontsize=fontsize,
-        color=text,
-        zorder=4,
-    )
+    style: Any = {"facecolor": fill, "edgecolor": "#555555", "linestyle": "--" if dashed else "-"}
+    shape = "round,pad=0,rounding_size=0.12"
+    corner = (x - width / 2, y - 0.3)
+    axes.add_patch(FancyBboxPatch(corner, width, 0.6, shape, linewidth=0.8, zorder=3, **style))
+    label = label if len(label) <= 40 else label[:37] + "..."
+    axes.text(x, y, label, ha="center", va="center", fontsize=fontsize, color=text, zorder=4)
 
 
 def _key(axes: Any, y: float, kinds: list[str]) -> None:

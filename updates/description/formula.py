@@ -381,9 +381,10 @@ class Formulas:
         name = type(op).__name__
         if name in _PRODUCTS:
             return Tree("infix", "@", args)
-        name = getattr(op, "name_of_each", name.lower().removesuffix("op"))
-        tree = Tree("call", name, args, tuple(_keywords(op)))
-        if len(node.outputs) == 1 or hasattr(op, "name_of_each"):
+        if hasattr(op, "name_of_each"):
+            return Tree("call", op.name_of_each, args)
+        tree = Tree("call", name.lower().removesuffix("op"), args, tuple(_keywords(op)))
+        if len(node.outputs) == 1:
             return tree
         which = _number(node.outputs.index(variable))
         return Tree("index", args=(tree, which), extra=(1,))
@@ -425,7 +426,7 @@ class Formulas:
         trees = [tree for tree, _ in brief]
         for index in [None, *by_size]:
             if index is not None:
-                trees[index], used[index] = self._full(inputs[index], variable), lengths[index]
+                trees[index], used[index] = self._trees[inputs[index]], lengths[index]
             if _covers(used, variable.type.shape):
                 break
         return tuple(trees)
@@ -452,18 +453,11 @@ class Formulas:
             return _constant_number(outer, user), ()
         return self._trees.get(outer, _CUT), tuple(outer.type.shape)
 
-    def _full(self, variable: Any, user: Any) -> Tree:
-        if isinstance(variable, Constant) and variable.type.ndim == 0:
-            return _constant_number(variable, user)
-        return self._trees[variable]
-
     def _dimshuffle(self, variable: Any) -> Tree:
         op, [source] = variable.owner.op, variable.owner.inputs
         order = list(op.new_order)
         kept = [axis for axis in order if axis != "x"]
-        inner = source
-        while (deeper := _inside(inner)) is not None:
-            inner = deeper
+        inner = bare(source)
         node = inner.owner
         if node is not None and isinstance(node.op, CAReduce) and inner not in self._new:
             axes = _axes_of(inner)

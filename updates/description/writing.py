@@ -73,30 +73,28 @@ class Names:
         free = [leaf for leaf in self.leaves if not leaf.owners and leaf.variable not in params]
         for needs_clock in (False, True):
             some = [leaf for leaf in free if (leaf.of is not None) == needs_clock]
-            for leaf, name in self._distinct(some, taken, alone=True):
+            for leaf, name in self._distinct(some, taken):
                 self._names[leaf.variable] = name
                 taken.add(name)
 
-    def _distinct(
-        self, leaves: list[Leaf], taken: set[str], alone: bool = False
-    ) -> Iterator[tuple[Leaf, str]]:
+    def _distinct(self, leaves: list[Leaf], taken: set[str]) -> Iterator[tuple[Leaf, str]]:
         """Give leaves their brief names, or clear ones where these are needed twice."""
 
-        def place(leaf: Leaf) -> Any:
-            # Gradients at two points are told apart by these.
-            return (leaf.owners, leaf.of if leaf.owners else None)
+        def places(leaf: Leaf, name: str) -> list[Any]:
+            """Return where nothing else may have this name; gradients differ in their points."""
+            return [(owner, leaf.of, name) for owner in leaf.owners] or [name]
 
-        briefs = Counter((place(leaf), self._text(leaf, leaf.name)) for leaf in leaves)
-        used: set[tuple[Any, str]] = set()
+        briefs = Counter(p for leaf in leaves for p in places(leaf, self._text(leaf, leaf.name)))
+        used: set[Any] = set()
         for leaf in leaves:
             name = self._text(leaf, leaf.name)
-            if briefs[place(leaf), name] > 1 or name in taken:
+            if name in taken or any(briefs[place] > 1 for place in places(leaf, name)):
                 name = self._text(leaf, leaf.clear)
             count, first = 1, name
-            while (place(leaf), name) in used or name in taken:
+            while name in taken or used & {*places(leaf, name)}:
                 count += 1
                 name = f"{first}#{count}" if "`" not in first else f"`{first.strip('`')}#{count}`"
-            used.add((place(leaf), name))
+            used |= {*places(leaf, name)}
             yield leaf, name
 
     def _text(self, leaf: Leaf, name: str) -> str:
