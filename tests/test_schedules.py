@@ -445,7 +445,7 @@ REFUSED = [
     (
         lambda: linear_schedule(1, 0, 5, stop=1),
         TypeError,
-        "has no hyperparameter 'stop'; did you mean steps",
+        "no hyperparameter 'stop'; did you mean steps",
     ),
     (lambda: step_decay(1, 10, 1.5), ValueError, r"factor must be in \[0, 1\], got 1.5"),
     (lambda: exponential_decay(1, 10, 0), ValueError, "decay_rate must be a finite number > 0"),
@@ -503,7 +503,7 @@ REFUSED = [
 @pytest.mark.parametrize("case", REFUSED, ids=lambda case: case[2][:30])
 def test_bad_arguments_are_refused_at_once(case):
     make, error, words = case
-    with pytest.raises(error, match=rf"^[a-z_]+: .*{words}"):
+    with pytest.raises(error, match=rf"^[a-z_]+(: | ).*{words}"):
         make()
 
 

@@ -77,7 +77,7 @@ def show_text(name: str, width: int) -> str:
 
 
 def entries() -> list[Entry]:
-    """Take every rule apart, in the order of the docstring of ``updates``, by family.
+    """Take every rule apart, by family.
 
     Examples
     --------
@@ -88,12 +88,7 @@ def entries() -> list[Entry]:
     """
     # `momentum_updates` is `momentum`: a function is listed once, under its own name.
     names = [name for name in rules.__all__ if getattr(rules, name).__name__ == name]
-    words = re.findall(r"\w+", updates.__doc__ or "") + names
-    families: dict[str, list[Entry]] = {}
-    for name in sorted(names, key=words.index):
-        entry = _entry(name)
-        families.setdefault(entry.family, []).append(entry)
-    return list(itertools.chain.from_iterable(families.values()))
+    return [_entry(name) for name in names]
 
 
 def _entry(name: str) -> Entry:
