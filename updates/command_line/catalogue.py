@@ -1,9 +1,9 @@
-"""The rules as text: their docstrings and signatures taken apart and laid out.
+"""The rules as text: their docstrings and signatures, split and laid out.
 
 - ``rules_text``: every rule with its formula, defaults and source
 - ``show_text``: one public name in full
-- ``entries``: every rule, taken apart
-- ``Entry``: one rule, taken apart
+- ``entries``: every rule, split into its parts
+- ``Entry``: the parts of one rule
 
 Nothing is told here that is not in the code: formulas are the list after the first line of a
 docstring, defaults those of the signature, sources those of the section "References", and a
@@ -77,7 +77,7 @@ def show_text(name: str, width: int) -> str:
 
 
 def entries() -> list[Entry]:
-    """Take every rule apart, by family.
+    """Split every rule into its parts, by family.
 
     Examples
     --------

@@ -28,7 +28,13 @@ from pytensor.link.numba.dispatch.basic import numba_njit
 from updates.distributed.fused import FUSED
 from updates.distributed.operation import AllReduce
 from updates.multi_tensor.function_graph import WRITERS, Conversion
-from updates.multi_tensor.kernel import compiled, contiguous, contiguous_type, own_code, pointer
+from updates.multi_tensor.kernel import (
+    compiled,
+    contiguous,
+    contiguous_type,
+    never_inlined,
+    pointer,
+)
 
 VERSION = 2  # part of the key in the cache on disk; raise it when the code below changes
 
@@ -119,7 +125,7 @@ def reduce_function(dtype: np.dtype) -> Any:
 
     @numba_njit
     def reduce(number: int, table: np.ndarray) -> np.ndarray:
-        own_code()
+        never_inlined()
         return call(number, table)
 
     return reduce
@@ -164,7 +170,7 @@ def new_places(places: int) -> np.ndarray:
 @numba_njit
 def add_tensor(table: np.ndarray, shape_at: int, row_at: int, tensor: np.ndarray) -> None:
     """Write the shape, the size and the address of a tensor into a table."""
-    own_code()
+    never_inlined()
     for k in range(tensor.ndim):
         table[shape_at + k] = tensor.shape[k]
     table[row_at] = tensor.size
@@ -211,5 +217,5 @@ def part_of(typing_context: Any, buffer: Any, start: Any, like: Any) -> Any:
 @numba_njit
 def part(buffer: np.ndarray, start: int, like: np.ndarray) -> np.ndarray:
     """Return the part of a buffer that begins at an element and has the shape of an array."""
-    own_code()
+    never_inlined()
     return part_of(buffer, start, like)

@@ -3,7 +3,7 @@
 PyTensor writes one line of Python for each node and returns all outputs as a tuple. numba's
 compile time grows with the square of the length of such a tuple. Here the arrays of a
 ``MultiTensor`` node go into its table one tensor at a time, results in place keep the names of
-their inputs, and the outputs of the whole function are put into a list one by one.
+their inputs, and the outputs of the whole function are appended to a list one by one.
 """
 
 from collections.abc import Callable, Sequence
@@ -30,7 +30,14 @@ from pytensor.link.numba.dispatch.basic import (
 from pytensor.tensor.math import Dot
 from pytensor.tensor.type import TensorType
 
-from updates.multi_tensor.kernel import SERIAL, SERIAL_BESIDE_BLAS, VERSION, Kernel, apart, own_code
+from updates.multi_tensor.kernel import (
+    SERIAL,
+    SERIAL_BESIDE_BLAS,
+    VERSION,
+    Kernel,
+    out_of_line,
+    never_inlined,
+)
 from updates.multi_tensor.op import MultiTensor
 
 LINEAR_ALGEBRA = tuple(
@@ -75,13 +82,13 @@ class Conversion:
         self.names: dict[Variable, str] = {}
         self.globals: dict[str, Any] = {
             "__name__": __name__,
-            "own_code": own_code,
+            "never_inlined": never_inlined,
             "new_outputs": new_outputs,
-            "put": put,
-            "put_input": put_input,
+            "append_array": append_array,
+            "append_input": append_input,
         }
         self.functions: dict[tuple, str] = {}
-        self.lines = ["own_code()"]
+        self.lines = ["never_inlined()"]
         self.keys: list[Any] = []
         self.cachable = True
 
@@ -92,8 +99,10 @@ class Conversion:
             WRITERS.get(type(node.op), Conversion.ordinary)(self, node)
         outputs = [self.name(variable) for variable in self.fgraph.outputs]
         if self.outermost:
-            puts = [f"put{'_input' * (o in parameters)}(outputs, {o})" for o in outputs]
-            self.lines += ["outputs = new_outputs()", *puts, "return outputs"]
+            calls = [
+                f"append_{'input' if o in parameters else 'array'}(outputs, {o})" for o in outputs
+            ]
+            self.lines += ["outputs = new_outputs()", *calls, "return outputs"]
         elif self.squeeze_output and len(outputs) == 1:
             self.lines += [f"return {outputs[0]}"]
         else:
@@ -179,7 +188,7 @@ def multiplies_matrices(fgraph: Any) -> bool:
 
 
 def kind(variable: Variable) -> object:
-    """Return what numba tells arguments apart by."""
+    """Return what numba distinguishes arguments by."""
     if isinstance(variable.type, TensorType):
         return variable.type.dtype, variable.type.ndim
     return variable.type
@@ -245,11 +254,11 @@ def append(typing_context: Any, outputs: Any, array: Any) -> Any:
     return types.none(outputs, array), codegen
 
 
-put = apart(append)
+append_array = out_of_line(append)
 
 
 @intrinsic
-def put_input(typing_context: Any, outputs: Any, array: Any) -> Any:
+def append_input(typing_context: Any, outputs: Any, array: Any) -> Any:
     """Append an array that Python gave to the function: the object itself."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:

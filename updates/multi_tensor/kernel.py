@@ -31,7 +31,7 @@ from pytensor.tensor.elemwise import Elemwise
 
 from updates.multi_tensor.op import MultiTensor
 
-VERSION = 12  # part of the key in the cache on disk: to be raised when the code below changes
+VERSION = 13  # part of the key in the cache on disk: to be raised when the code below changes
 
 # Elements times arrays below which one thread does it: about 10 microseconds of work.
 SERIAL = 250_000
@@ -97,7 +97,7 @@ def without_aliases(typing_context: Any) -> Any:
 
 
 @intrinsic
-def own_code(typing_context: Any = None) -> Any:
+def never_inlined(typing_context: Any = None) -> Any:
     """Keep LLVM from copying this function into its callers.
 
     A function of hundreds of tensors calls it as often: copies make LLVM take minutes.
@@ -110,18 +110,18 @@ def own_code(typing_context: Any = None) -> Any:
     return types.none(), codegen
 
 
-def apart(body: Any) -> Any:
-    """Return an intrinsic of two arguments that runs in a function of its own.
+def out_of_line(body: Any) -> Any:
+    """Return an intrinsic of two arguments that stays a function of its own in the machine code.
 
     Nor does the caller ask for an exception, which after each of hundreds of calls costs compile
     time. None can happen unless arrays are copied.
     """
 
-    def in_own_code(first: Any, second: Any) -> Any:
-        own_code()
+    def out_of_line_body(first: Any, second: Any) -> Any:
+        never_inlined()
         return body(first, second)
 
-    function: Any = numba_njit(in_own_code)
+    function: Any = numba_njit(out_of_line_body)
 
     @intrinsic
     def call(typing_context: Any, first: Any, second: Any) -> Any:
@@ -186,7 +186,7 @@ def row_function(scalars: tuple[bool, ...]) -> Any:
 
         return copies(table, arrays), codegen
 
-    return apart(add_row)
+    return out_of_line(add_row)
 
 
 @cache
@@ -221,7 +221,7 @@ def contiguous(array: Any) -> Any:
 
 
 def overwrite(array: Any, copy: Any) -> None:
-    """Put the result for an array that was to be changed in place into its place."""
+    """Write the result back into the array that was to be changed in place."""
     array[...] = copy
 
 

@@ -83,10 +83,10 @@ def has_plain_dtype(variable: Variable) -> bool:
 
 
 def without_sums(fgraph: FunctionGraph, nodes: list[Apply]) -> list[Apply]:
-    """Compute apart what is only summed, as the squares of a penalty in the loss are.
+    """Compute outputs that are only summed in a node of their own, such as the squares of a penalty.
 
-    PyTensor has put them into the same loop because they read the same parameter. Left there they
-    would have to be stored as a whole before they are summed.
+    PyTensor fuses them into the loop of the update because both read the same parameter. There,
+    all of the squares would have to be stored before they are summed.
     """
     result: list[Apply] = []
     replacements: list[tuple[Variable, Variable]] = []

@@ -27,7 +27,7 @@ def adamw(
     epsilon: Epsilon = 1e-8,
     weight_decay: WeightDecay = 1e-4,
 ) -> Tensor:
-    """AdamW: Adam with weight decay apart from the gradient.
+    """AdamW: Adam with weight decay that is not part of the gradient.
 
     - ``m' = b1*m + (1 - b1)*g``
     - ``v' = b2*v + (1 - b2)*g^2``
@@ -63,7 +63,7 @@ def adamaxw(
     epsilon: Epsilon = 1e-8,
     weight_decay: WeightDecay = 1e-4,
 ) -> Tensor:
-    """AdaMax with weight decay apart from the gradient.
+    """AdaMax with weight decay that is not part of the gradient.
 
     - ``m' = b1*m + (1 - b1)*g``
     - ``u' = max(b2*u, abs(g) + eps)``

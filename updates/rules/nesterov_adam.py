@@ -65,7 +65,7 @@ def nadamw(
     weight_decay: WeightDecay = 1e-4,
     momentum_decay: NonNegative | None = None,
 ) -> Tensor:
-    """NAdamW: NAdam with weight decay apart from the gradient.
+    """NAdamW: NAdam with weight decay that is not part of the gradient.
 
     - ``m' = b1*m + (1 - b1)*g``
     - ``v' = b2*v + (1 - b2)*g^2``

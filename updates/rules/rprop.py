@@ -1,6 +1,6 @@
 """Resilient backpropagation: steps of which the gradient tells the direction only.
 
-- ``rprop``: each element keeps its own step size, told by the signs of its gradients
+- ``rprop``: each element keeps its own step size, which the signs of its gradients change
 """
 
 import pytensor.tensor as pt

@@ -22,8 +22,8 @@ its parameters. Each returns a `Schedule`. Below,
   ``steps`` is how long the change takes, or what its rate refers to, ``begin`` the step at which
   it begins
 
-A bad argument is refused at once by a ValueError (a number out of range, lists that do not fit
-each other) or a TypeError (the wrong kind) that names it.
+A bad argument is refused at once by a ValueError (a number out of range, lists of the wrong
+lengths) or a TypeError (the wrong kind) that names it.
 """
 
 from typing import TYPE_CHECKING

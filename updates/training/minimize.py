@@ -247,7 +247,7 @@ def _training(
     mode: Any,
     **limits: Any,
 ) -> Training:
-    """Check all arguments, compile, and put the parts of a run together."""
+    """Check all arguments, compile, and join the parts of a run."""
     hyperparameters = {
         "rule": rule,
         "monitor_gradients": monitor_gradients,
