@@ -63,8 +63,8 @@ def checked_params(params: Any, *, rows: bool = False) -> list[Any]:
         table = table_of(param) if isinstance(param, Variable) else None
         if table is not None and not rows:
             raise TypeError(
-                f"params[{index}] is rows of {label(table, index)}, but whole parameters are needed "
-                "here; give the table itself, or use a rule that works element by element"
+                f"params[{index}] is rows of {label(table, index)}, but whole parameters are "
+                "needed here; give the table itself, or use a rule that works element by element"
             )
         if not isinstance(param, SharedVariable) and table is None:
             raise TypeError(
@@ -108,8 +108,8 @@ def checked_grads(
     for index, (gradient, param) in enumerate(zip(grads, params, strict=True)):
         if gradient is None:
             raise TypeError(
-                f"the gradient of {label(param, index)} is None, so the loss does not depend on it; "
-                "leave the parameter out of params, or check how the loss is built"
+                f"the gradient of {label(param, index)} is None, so the loss does not depend on "
+                "it; leave the parameter out of params, or check how the loss is built"
             )
     _check_not_reduced(grads, params)
     return params, in_types_of(params, "gradient", grads)

@@ -128,7 +128,7 @@ def _required(declaration: "Declaration") -> list[str]:
 
 def _entries(paragraph: str) -> list[tuple[str, str, str, str]]:
     """Split a paragraph of definitions: backtick, names, type, words."""
-    starts = [m for m in re.finditer(rf"^{_ENTRY.pattern}", paragraph, re.M)]
+    starts = list(re.finditer(rf"^{_ENTRY.pattern}", paragraph, re.M))
     ends = [*(start.start() for start in starts[1:]), len(paragraph)]
     return [
         (start[1], start[2], start[3] or "", " ".join(paragraph[start.end() : end].split()))

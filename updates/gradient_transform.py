@@ -174,7 +174,7 @@ _SHARED = Shared(
     },
     returns="list of symbolic tensors\nThe new gradients, in the order and of the types of the "
     "given ones. A `Deferred` when the call is deferred.",
-    raises="ValueError, TypeError\nIf an argument is out of range or of the wrong kind; the message "
-    "names it.",
+    raises="ValueError, TypeError\nIf an argument is out of range or of the wrong kind; the "
+    "message names it.",
     example=_example,
 )

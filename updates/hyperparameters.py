@@ -3,7 +3,8 @@
 - ``NonNegative``, ``Positive``, ``Fraction``, ``Share``, ``AtLeastOne``, ``Finite``, ``Epsilon``,
   ``NonNegativeOrInfinite``: scalars that enter a formula
 - ``LearningRate``, ``WeightDecay``: those that mean the same in most rules
-- ``NonNegativeNumber``, ``PositiveNumber``: plain numbers that do not enter a formula: where state starts, when a loop stops
+- ``NonNegativeNumber``, ``PositiveNumber``: plain numbers that do not enter a formula: where
+  state starts, when a loop stops
 - ``Count``, ``Natural``, ``Flag``, ``WaitingRule``: what shapes the graph
 - ``Kind``: what such a type carries: a check, a description, and the symbol that a formula sees
 - ``kind_in``: the kind that an annotation carries, and whether it admits None
@@ -350,6 +351,6 @@ def _check_symbol(name: str, value: Variable) -> None:
         )
     if value.type.ndim != 0:
         raise ValueError(
-            f"{name} must be a scalar, got the symbol {value} with {value.type.ndim} axes; index it "
-            "or reduce it to a scalar first"
+            f"{name} must be a scalar, got the symbol {value} with {value.type.ndim} axes; index "
+            "it or reduce it to a scalar first"
         )

@@ -40,8 +40,8 @@ def add_weight_decay(
     A rule that divides by the size of the gradient, such as `adam`, divides this term as well.
 
     weight_decay : factor of the parameters
-    mask (list of bool, or callable, optional) : which parameters decay: one bool for each parameter,
-        or a function from parameter to bool. By default all do
+    mask (list of bool, or callable, optional) : which parameters decay: one bool for each
+        parameter, or a function from parameter to bool. By default all do
     returns : an infinity or a NaN stays in its element
 
     `add_l1_penalty` : pulls parameters to exactly zero

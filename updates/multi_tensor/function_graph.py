@@ -35,8 +35,8 @@ from updates.multi_tensor.kernel import (
     SERIAL_BESIDE_BLAS,
     VERSION,
     Kernel,
-    out_of_line,
     never_inlined,
+    out_of_line,
 )
 from updates.multi_tensor.op import MultiTensor
 

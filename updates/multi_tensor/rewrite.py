@@ -83,7 +83,7 @@ def has_plain_dtype(variable: Variable) -> bool:
 
 
 def without_sums(fgraph: FunctionGraph, nodes: list[Apply]) -> list[Apply]:
-    """Compute outputs that are only summed in a node of their own, such as the squares of a penalty.
+    """Compute outputs that are only summed, such as the squares of a penalty, in another node.
 
     PyTensor fuses them into the loop of the update because both read the same parameter. There,
     all of the squares would have to be stored before they are summed.

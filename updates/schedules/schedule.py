@@ -251,8 +251,8 @@ def pieces(name: str, items: Any, step: Step, boundaries: Any) -> TensorVariable
 _SHARED = Shared(
     leading={},
     returns="Schedule\nFrom a symbolic step, 0 in the first call, to a float64 scalar.",
-    raises="ValueError, TypeError\nIf an argument is out of range or of the wrong kind; the message "
-    "names it.",
+    raises="ValueError, TypeError\nIf an argument is out of range or of the wrong kind; the "
+    "message names it.",
     example=lambda declaration: "",
     words={
         "initial_value": "where the schedule starts",

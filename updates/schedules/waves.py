@@ -65,7 +65,8 @@ def cosine_restarts(
     number of the period, from 0, and s in [0, 1) the share of it that is over
 
     steps : the length of the first period
-    factor : how much longer each period is than the one before. Periods start at whole steps, those nearest to ``steps * (1 + factor + factor**2 + ...)``
+    factor : how much longer each period is than the one before. Periods start at whole steps,
+        those nearest to ``steps * (1 + factor + factor**2 + ...)``
     decay : how much lower each peak is above `end_value` than the one before
 
     Loshchilov, Hutter (2016), "SGDR: Stochastic Gradient Descent with Warm Restarts",

@@ -7,8 +7,9 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-Column = dict[str, list[float]]
 from updates.declaration import public
+
+Column = dict[str, list[float]]
 
 
 @public
