@@ -215,7 +215,6 @@ def declare(
         own = {n: v for n, v in arguments.items() if n not in declaration.leading}
         return Deferred(function, own)
 
-    del function.__wrapped__  # type: ignore[attr-defined]  # its signature is another one
     attributes: dict[str, Any] = vars(function)
     attributes["__signature__"] = declaration.signature
     attributes["__declaration__"] = declaration

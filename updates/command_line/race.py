@@ -25,8 +25,7 @@ import updates
 from updates import provenance, rules
 from updates.command_line.errors import CommandError, unknown
 from updates.command_line.functions import Function
-from updates.declaration import declaration_of
-from updates.hyperparameters import REQUIRED
+from updates.hyperparameters import REQUIRED, LearningRate, kind_in
 
 # Learning rates to choose from: eight a decade, with as many digits as a table shows. None is
 # round: steps of 1 or 0.5 along signs would land on a minimum by accident.
@@ -34,6 +33,9 @@ RATES = [float(f"{10 ** ((eighth + 0.5) / 8):.2g}") for eighth in range(-32, 24)
 
 # Part of the loss at the start that the table counts the steps to.
 _SHARE = 0.01
+
+
+_RATE: Any = kind_in(LearningRate)[0]
 
 
 class Entrant(NamedTuple):
@@ -237,9 +239,7 @@ def _checked_entrant(text: str) -> Entrant:
     except ValueError:
         raise CommandError(f"{name}: learning_rate must be a number, got {rate!r}") from None
     try:
-        declaration_of(getattr(rules, name)).kinds["learning_rate"].check(
-            "learning_rate", learning_rate
-        )
+        _RATE.check("learning_rate", learning_rate)
     except ValueError as error:
         raise CommandError(f"{name}: {error}") from None
     return Entrant(name, learning_rate)

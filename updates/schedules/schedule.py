@@ -166,7 +166,7 @@ class Schedule:
             for name, value in self.arguments.items()
         }
         with named(self.factory.__name__):
-            return self.factory.__formula__(step, **seen)
+            return self.factory.__wrapped__(step, **seen)
 
     def __hash__(self) -> int:
         return hash((self.factory, *self.arguments.items()))
@@ -202,7 +202,6 @@ def schedule(
         return made
 
     factory = declare(formula, declaration, run, _SHARED, is_public)
-    factory.__formula__ = formula
     return factory
 
 

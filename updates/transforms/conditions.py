@@ -89,6 +89,7 @@ def accumulate_gradients(
 
     and in all others ``s' = s + g`` and everything else stays. So k batches count as one that is k
     times as large. Schedules and time of the rule count its steps, not the calls.
+
     rule : takes gradients and parameters and returns their updates: a rule of this library
         called without a loss, such as ``adam(learning_rate=0.01)``
     every : calls for one step
