@@ -467,3 +467,23 @@ def test_a_guard_inside_accumulation_skips_one_step_and_outside_one_call():
     after = train(outside, [x], [[1], [np.nan], [1], [1]])
     assert (after["w"], after["apply_if_finite/skipped"]) == (0.0, 1)
     assert after["accumulate_gradients/step"] == 3
+
+
+ON_STEPS = {
+    "apply_momentum": updates.apply_momentum(),
+    "apply_nesterov_momentum": updates.apply_nesterov_momentum(),
+    "apply_weight_decay": updates.apply_weight_decay(weight_decay=0.1),
+    "apply_lookahead": updates.apply_lookahead(every=2),
+    "apply_bounds": updates.apply_bounds(low=0.5, high=0.6),
+    "apply_ema": updates.apply_ema(),
+}
+
+
+@pytest.mark.parametrize("name", ON_STEPS)
+def test_a_transform_without_params_leaves_running_means_alone(name):
+    w, mean = pytensor.shared(1.0, name="w"), pytensor.shared(0.0, name="mean")
+    dictionary = {**updates.adam((w - 3) ** 2, [w], 0.1), mean: 0.9 * mean + 0.1}
+    transformed = ON_STEPS[name](updates.apply_momentum(dictionary))
+    run(transformed, steps=3)
+    assert mean.get_value() == pytest.approx(1 - 0.9**3)
+    assert not any("mean/" in variable.name for variable in transformed)

@@ -232,13 +232,13 @@ def declared(function: Callable[P, T]) -> Callable[P, T]:
 
     Its docstring is complete already, and a call does not wait.
     """
-    parameters = list(inspect.signature(function, eval_str=True).parameters.values())
-    declaration = Declaration(function.__name__, [], parameters, None)
+    signature = inspect.signature(function, eval_str=True)
+    declaration = Declaration(function.__name__, [], list(signature.parameters.values()), None)
 
     @functools.wraps(function)
     def checked(*args: P.args, **kwargs: P.kwargs) -> T:
         try:
-            arguments = inspect.signature(function).bind(*args, **kwargs).arguments
+            arguments = signature.bind(*args, **kwargs).arguments
         except TypeError:
             names = list(declaration.signature.parameters)
             raise misspelt(declaration.name, names, args, kwargs) from None
