@@ -11,8 +11,8 @@ import pytest
 from catalogue import RULES, every_rule, run
 
 import updates
-from updates.hyperparameters import COUNTS, FLAGS, NATURALS, OPTIONAL, RANGES, is_symbolic
-from updates.hyperparameters import RULES as RULES_TAKEN
+from updates.declaration import declaration_of
+from updates.hyperparameters import Integer, PlainNumber, Scalar, TrueOrFalse
 
 BAD_NUMBERS = {
     "a finite number": [math.inf, math.nan, 10**400],
@@ -46,25 +46,23 @@ def call(row, w=None, **hyperparameters):
     return row.rule((w**2).sum(), w, **hyperparameters)
 
 
-def bad_numbers(row, name):
+def bad_numbers(kind):
     """Give numbers that a hyperparameter refuses, and what its message says it must be."""
-    if name in COUNTS:
-        return [0, -1], "> 0"
-    if name in NATURALS:
-        return [-1], ">= 0"
-    words = (RANGES.get(f"{row.name}.{name}") or RANGES[name]).words
-    return BAD_NUMBERS[words], words
+    if isinstance(kind, Integer):
+        return ([0, -1], "> 0") if kind.least == 1 else ([-1], ">= 0")
+    if isinstance(kind, Scalar | PlainNumber):
+        return BAD_NUMBERS[kind.interval.words], kind.interval.words
+    return [], ""
 
 
 def accepts(row, name, value):
-    return (name in FLAGS and isinstance(value, bool | np.bool_)) or (
-        value is None and bool({name, f"{row.name}.{name}"} & OPTIONAL)
-    )
+    is_flag = isinstance(row.kind(name), TrueOrFalse) and isinstance(value, bool | np.bool_)
+    return is_flag or (value is None and name in declaration_of(row.rule.rule).optional)
 
 
 @pytest.mark.parametrize(("name", "row"), NAMES_AND_RULES)
 def test_numbers_out_of_range_and_wrong_types_are_refused(name, row):
-    values, words = ([], "") if name in FLAGS | RULES_TAKEN else bad_numbers(row, name)
+    values, words = bad_numbers(row.kind(name))
     for value in values:
         message = re.escape(f"{row.name}: {name} must be {words}, got {value}")
         with pytest.raises(ValueError, match=message):
@@ -80,7 +78,7 @@ def test_numbers_out_of_range_and_wrong_types_are_refused(name, row):
 @every_rule
 def test_symbols_must_be_real_scalars(row):
     for name in row.rule.hyperparameters:
-        if not is_symbolic(name):
+        if not row.is_symbolic(name):
             continue
         with pytest.raises(ValueError, match=f"{name} must be a scalar, got the symbol rates"):
             call(row, **{name: pt.vector("rates")})

@@ -259,7 +259,8 @@ def named(owner: str) -> Iterator[None]:
         yield
     except (TypeError, ValueError) as error:
         attributes = vars(error)
-        if "updates_owner" not in attributes and len(error.args) == 1:
+        is_named = "updates_owner" in attributes or str(error).startswith(f"{owner}: ")
+        if not is_named and len(error.args) == 1:
             error.args = (f"{owner}: {error.args[0]}",)
             attributes["updates_owner"] = owner
         raise

@@ -302,7 +302,7 @@ def is_schedule(value: Any) -> bool:
     return callable(value) and not isinstance(value, Variable)
 
 
-def evaluate(kind: Kind, name: str, schedule: Schedule, step: Variable) -> Any:
+def evaluate(kind: Scalar, name: str, schedule: Schedule, step: Variable) -> Any:
     """Call a schedule with the symbolic step and check what it returns.
 
     Raises
@@ -322,7 +322,7 @@ def evaluate(kind: Kind, name: str, schedule: Schedule, step: Variable) -> Any:
             "operations, for example pytensor.tensor.switch where Python would use if"
         ) from error
     try:
-        kind.check(name, value, schedules=False)
+        Scalar.check(kind, name, value, schedules=False)
     except (TypeError, ValueError) as error:
         raise type(error)(f"{given} returned a bad value: {error}") from None
     return value

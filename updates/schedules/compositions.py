@@ -109,7 +109,7 @@ def halflife_to_decay(halflife: Positive) -> Any:
     return 2.0 ** (-1.0 / float(halflife))  # type: ignore[arg-type]
 
 
-@functools.partial(schedule, is_public=False)
+@functools.partial(schedule, owner="halflife_to_decay")
 def halflife_decay(
     step: Step,
     halflife: InnerHalflife,

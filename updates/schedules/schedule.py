@@ -22,7 +22,7 @@ from pytensor.graph.replace import vectorize_graph
 from pytensor.tensor.variable import TensorVariable
 
 from updates.arguments import kind_of
-from updates.declaration import Declaration, declare, named, public
+from updates.declaration import Declaration, declaration_of, declare, named, public
 from updates.docstrings import Shared
 from updates.hyperparameters import (
     NON_NEGATIVE,
@@ -160,12 +160,12 @@ class Schedule:
         if step.type.ndim:
             scalar = pt.scalar("step", dtype="int64")
             return pt.second(step, vectorize_graph(self(scalar), {scalar: step}))
-        kinds = self.factory.__declaration__.kinds
+        kinds = declaration_of(self.factory).kinds
         seen = {
             name: value if value is None else kinds[name].seen(name, value)
             for name, value in self.arguments.items()
         }
-        with named(self.factory.__name__):
+        with named(declaration_of(self.factory).name):
             return self.factory.__wrapped__(step, **seen)
 
     def __hash__(self) -> int:
@@ -182,15 +182,17 @@ class Schedule:
 
 
 def schedule(
-    formula: Callable[Concatenate[TensorVariable, P], Any], is_public: bool = True
+    formula: Callable[Concatenate[TensorVariable, P], Any], owner: str | None = None
 ) -> Callable[P, Schedule]:
     """Turn a formula of the step into a function of its other arguments that gives a `Schedule`.
 
     The formula sees the step and counts as int64 scalars, values as float64 scalars, and flags,
-    lists and schedules as they are.
+    lists and schedules as they are. With `owner`, it is a part of another public function, and
+    not exported itself.
     """
     parameters = list(inspect.signature(formula, eval_str=True).parameters.values())[1:]
-    declaration = Declaration(formula.__name__, [], parameters, Schedule, schedules=False)
+    name = owner or formula.__name__
+    declaration = Declaration(name, [], parameters, Schedule, schedules=False)
 
     def run(arguments: dict[str, Any]) -> Schedule:
         kept = {
@@ -201,7 +203,7 @@ def schedule(
         made(pt.scalar("step", dtype="int64"))  # so that what it cannot evaluate is refused now
         return made
 
-    factory = declare(formula, declaration, run, _SHARED, is_public)
+    factory = declare(formula, declaration, run, _SHARED, is_public=owner is None)
     return factory
 
 

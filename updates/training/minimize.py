@@ -13,7 +13,7 @@ from pytensor.graph.basic import Variable
 
 from updates.arguments import Params
 from updates.call import UpdatesLike
-from updates.declaration import declaration_of, declared, named, public
+from updates.declaration import declared, named, public
 from updates.hyperparameters import Count, Flag, Natural, NonNegativeNumber, WaitingRule
 from updates.training.batches import Stream, source
 from updates.training.functions import Functions, check_mode
@@ -217,7 +217,8 @@ def minimize(**arguments: Any) -> History:
     >>> history.train["epoch"][-1], history.train["step"][-1], history.valid["epoch"][:3]
     (100, 400, [0, 10, 20])
     """
-    epochs = _training("minimize", **arguments).epochs()
+    with named("minimize"):
+        epochs = _training("minimize", **arguments).epochs()
     while True:
         try:
             next(epochs)
@@ -248,18 +249,6 @@ def _training(
     **limits: Any,
 ) -> Training:
     """Check all arguments, compile, and join the parts of a run."""
-    hyperparameters = {
-        "rule": rule,
-        "monitor_gradients": monitor_gradients,
-        "monitor_updates": monitor_updates,
-        "train_batches": train_batches,
-        "seed": seed,
-        "checkpoint_every": checkpoint_every,
-        "progress": progress,
-        **limits,
-    }
-    with named(owner):
-        declaration_of(iterate).check(hyperparameters)
     if not isinstance(batch_size, Integral) or isinstance(batch_size, bool):
         raise TypeError(f"{owner}: batch_size must be an integer, got {batch_size!r}")
     check_path(owner, checkpoint)

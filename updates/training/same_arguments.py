@@ -7,7 +7,10 @@ import functools
 import inspect
 import re
 from collections.abc import Callable
+from copy import copy
 from typing import Any, ParamSpec, TypeVar
+
+from updates.declaration import declaration_of, named
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -24,17 +27,19 @@ def with_arguments_of(model: Callable[P, Any]) -> Callable[[Callable[..., T]], C
     signature = inspect.signature(model)
 
     def decorate(function: Callable[..., T]) -> Callable[P, T]:
+        declaration = copy(declaration_of(model))
+        declaration.name = function.__name__
+
         @functools.wraps(function)
         def bound(*args: P.args, **kwargs: P.kwargs) -> T:
-            try:
-                given = signature.bind(*args, **kwargs)
-            except TypeError as error:
-                raise TypeError(f"{function.__name__}() {error}") from None
-            given.apply_defaults()
-            return function(**given.arguments)
+            arguments = declaration.bind(args, kwargs)
+            with named(declaration.name):
+                declaration.check(arguments)
+            return function(**arguments)
 
         returned = inspect.signature(function).return_annotation
         attributes: dict[str, Any] = vars(bound)
+        attributes["__declaration__"] = declaration
         attributes["__signature__"] = signature.replace(return_annotation=returned)
         bound.__annotations__ = {**model.__annotations__, "return": returned}
         bound.__doc__ = _completed(function.__doc__, model.__doc__)
