@@ -124,6 +124,16 @@ class Declaration:
         """Tell whether a call waits: all that the function works on is missing."""
         return bool(self.leading) and all(arguments[name] is None for name in self.leading)
 
+    def bound(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Return what a call that waits remembers: hyperparameters, and what else was given."""
+        parameters = self.signature.parameters
+        return {
+            name: value
+            for name, value in arguments.items()
+            if name in self.kinds
+            or (name not in self.leading and value is not parameters[name].default)
+        }
+
     def _bound(
         self, bind: Callable[..., inspect.BoundArguments], args: Any, kwargs: dict[str, Any]
     ) -> inspect.BoundArguments:
@@ -212,8 +222,7 @@ def declare(
             if not waits:
                 declaration.check({n: v for n, v in arguments.items() if v is REQUIRED})
                 return run(arguments)
-        own = {n: v for n, v in arguments.items() if n not in declaration.leading}
-        return Deferred(function, own)
+        return Deferred(function, declaration.bound(arguments))
 
     attributes: dict[str, Any] = vars(function)
     attributes["__signature__"] = declaration.signature

@@ -1,6 +1,7 @@
 """Docstrings: from what a function alone has to say to the whole that ``help`` shows.
 
 - ``completed``: the numpy docstring of a declared function
+- ``training_example``, ``required``: an example of anything that makes updates
 - ``Shared``: what the docstrings of all functions of a kind have in common
 
 In the source, a docstring is a summary, the update in code-like text and what else there is to
@@ -97,16 +98,16 @@ def completed(source: str | None, declaration: "Declaration", shared: Shared) ->
     return "\n\n".join(parts)
 
 
-def rule_example(declaration: "Declaration") -> str:
-    """Train one number by a rule."""
-    arguments = "".join(f", {argument}" for argument in _required(declaration))
+def training_example(declaration: "Declaration", call: str) -> str:
+    """Train one number by the updates that a call makes; ``{given}`` is what it requires."""
+    given = "".join(f", {argument}" for argument in required(declaration))
     return "\n".join(
         [
-            ">>> import pytensor",
-            f">>> from updates import {declaration.name}",
+            ">>> import pytensor, updates",
             '>>> w = pytensor.shared(1.0, name="w")',
-            f">>> rule = {declaration.name}(w**2, [w]{arguments})",
-            ">>> step = pytensor.function([], w**2, updates=rule)",
+            ">>> loss = w**2",
+            f">>> rule = updates.{declaration.name}({call}{given})",
+            ">>> step = pytensor.function([], loss, updates=rule)",
             ">>> losses = [float(step()) for _ in range(10)]",
             ">>> losses[-1] < losses[0]",
             "True",
@@ -114,16 +115,12 @@ def rule_example(declaration: "Declaration") -> str:
     )
 
 
-def _required(declaration: "Declaration") -> list[str]:
+def required(declaration: "Declaration") -> list[str]:
     """Give each required hyperparameter a value, and a rule a small learning rate."""
     parameters = declaration.signature.parameters.values()
-    chosen = {
-        p.name: declaration.kinds[p.name].example for p in parameters if p.default is REQUIRED
-    }
-    if "learning_rate" in declaration.kinds:
-        chosen["learning_rate"] = "0.01"
-    ordered = [p.name for p in parameters if p.name in chosen]
-    return [f"{name}={chosen[name]}" for name in ordered]
+    kinds = declaration.kinds
+    needed = [p.name for p in parameters if p.default is REQUIRED or p.name == "learning_rate"]
+    return [f"{name}={kinds[name].example}" for name in needed if name in kinds]
 
 
 def _entries(paragraph: str) -> list[tuple[str, str, str, str]]:

@@ -19,7 +19,7 @@ from updates import provenance
 from updates.arguments import Params, checked_grads, checked_tensor, checked_tensors
 from updates.call import Tensor
 from updates.declaration import Declaration, Deferred, declare
-from updates.docstrings import Shared
+from updates.docstrings import Shared, required
 from updates.hyperparameters import Kind, Scalar
 
 P = ParamSpec("P")
@@ -146,13 +146,18 @@ def _waited_for(name: str) -> inspect.Parameter:
 
 
 def _example(declaration: Declaration) -> str:
-    first = declaration.leading[0]
-    given = ", ".join(
-        f"{name}={declaration.kinds[name].example}"
-        for name, parameter in declaration.signature.parameters.items()
-        if name in declaration.kinds
+    params = ", [w]" * ("params" in declaration.leading)
+    given = "".join(f", {argument}" for argument in required(declaration))
+    return "\n".join(
+        [
+            ">>> import pytensor, updates",
+            '>>> w = pytensor.shared(1.0, name="w")',
+            ">>> grads = updates.get_or_compute_grads(w**2, [w])",
+            f">>> [grad] = updates.{declaration.name}(grads{params}{given})",
+            ">>> grad.type.dtype",
+            "'float64'",
+        ]
     )
-    return f">>> import updates\n>>> updates.{declaration.name}({given})  # waits for {first}"
 
 
 _TENSORS = (

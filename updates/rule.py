@@ -22,7 +22,7 @@ from updates import provenance
 from updates.arguments import LossOrGrads, Params, checked_grads, checked_loss
 from updates.call import Call, State, Updates, checked_updates
 from updates.declaration import Declaration, Deferred, declare
-from updates.docstrings import Shared, rule_example
+from updates.docstrings import Shared, training_example
 from updates.rows import whole
 
 P = ParamSpec("P")
@@ -190,5 +190,5 @@ def _shared(first: str, rows: bool) -> Shared:
         "the call is deferred.",
         raises="ValueError, TypeError\nIf an argument is out of range or of the wrong kind, or "
         "loss, gradients and parameters do not match; the message names it.",
-        example=rule_example,
+        example=lambda declaration: training_example(declaration, "loss, [w]"),
     )

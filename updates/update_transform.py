@@ -20,7 +20,7 @@ from updates import provenance
 from updates.arguments import Params, checked_params, in_types_of, is_float_tensor, label
 from updates.call import Call, State, Updates, UpdatesLike, checked_updates
 from updates.declaration import Declaration, Deferred, declare
-from updates.docstrings import Shared
+from updates.docstrings import Shared, training_example
 from updates.state import is_state
 
 P = ParamSpec("P")
@@ -164,12 +164,8 @@ _PARAMS = _optional("params", Params | None)
 
 
 def _example(declaration: Declaration) -> str:
-    given = ", ".join(
-        f"{name}={declaration.kinds[name].example}"
-        for name, parameter in declaration.signature.parameters.items()
-        if name in declaration.kinds and parameter.default is not parameter.empty
-    )
-    return "\n".join([">>> import updates", f">>> updates.{declaration.name}({given})"])
+    besides = ", loss" * ("loss" in declaration.signature.parameters)
+    return training_example(declaration, f"updates.sgd(loss, [w], 0.1){besides}")
 
 
 _SHARED = Shared(

@@ -137,6 +137,7 @@ class Schedule:
 
     Examples
     --------
+    >>> import numpy as np
     >>> from updates import linear_schedule
     >>> schedule = linear_schedule(1.0, 0.0, steps=4)
     >>> schedule
