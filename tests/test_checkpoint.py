@@ -26,7 +26,15 @@ import numpy as np
 import pytensor
 import pytensor.tensor as pt
 import pytest
-from catalogue import COMPOSITIONS, RULES, assert_same_bits, every_update, loss_of, parameters
+from catalogue import (
+    AS_WRITTEN,
+    COMPOSITIONS,
+    RULES,
+    assert_same_bits,
+    every_update,
+    loss_of,
+    parameters,
+)
 from numpy.lib import format as npy
 
 import updates
@@ -56,7 +64,7 @@ def same(*variables):
 
 
 def compiled(rule):
-    return pytensor.function([], updates=rule, mode="FAST_COMPILE")
+    return pytensor.function([], updates=rule, mode=AS_WRITTEN)
 
 
 def repeat(step, times):

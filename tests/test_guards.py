@@ -16,7 +16,7 @@ import numpy as np
 import pytensor
 import pytensor.tensor as pt
 import pytest
-from catalogue import RULES, every_rule, loss_of, parameters, run
+from catalogue import AS_WRITTEN, RULES, every_rule, loss_of, parameters, run
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from pytensor.graph.basic import equal_computations
@@ -93,7 +93,7 @@ def loss_of_any(params):
     return sum(pt.sum((pt.cast(param, "float64") ** 2 - 0.5) ** 2) for param in params)
 
 
-def compiled(dictionary, mode="FAST_COMPILE"):
+def compiled(dictionary, mode=AS_WRITTEN):
     return pytensor.function([], updates=dictionary, mode=mode)
 
 
@@ -102,9 +102,9 @@ def values(dictionary):
     return [v.get_value() for v in dictionary if isinstance(v, TensorSharedVariable)]
 
 
-def after(dictionary, steps=2):
+def after(dictionary, steps=2, mode=AS_WRITTEN):
     """Train, and return what became of everything."""
-    step = compiled(dictionary)
+    step = compiled(dictionary, mode)
     for _ in range(steps):
         step()
     return values(dictionary)
@@ -116,7 +116,7 @@ def assert_equal_bits(first, second):
     assert [value.tobytes() for value in first] == [value.tobytes() for value in second]
 
 
-def check_a_rule_on_any_parameters(row, other, first, second, gives_gradients):
+def check_a_rule_on_any_parameters(row, other, first, second, gives_gradients, mode):
     """Check what must hold of a rule, and of its merger with another on other parameters."""
 
     def dictionaries():
@@ -126,11 +126,11 @@ def check_a_rule_on_any_parameters(row, other, first, second, gives_gradients):
         )
 
     # Apart, and again from the start: the same bits.
-    apart = [after(dictionary) for dictionary in dictionaries()]
+    apart = [after(dictionary, mode=mode) for dictionary in dictionaries()]
     params = made(first)
     before = [param.get_value() for param in params]
     own = built(row, params, gives_gradients)
-    assert_equal_bits(apart[0], after(own))
+    assert_equal_bits(apart[0], after(own, mode=mode))
     # Dtypes and shapes are kept.
     for param, value in zip(params, before, strict=True):
         now = param.get_value()
@@ -141,7 +141,7 @@ def check_a_rule_on_any_parameters(row, other, first, second, gives_gradients):
     one, two = dictionaries()
     items = list(updates.merge_updates(one, two).items())
     order = np.random.default_rng(len(items)).permutation(len(items))
-    together = compiled([items[i] for i in order])
+    together = compiled([items[i] for i in order], mode)
     for _ in range(2):
         together()
     assert_equal_bits(apart[0], values(one))
@@ -167,10 +167,15 @@ def check_state(row, parameter_set):
 
 @settings(max_examples=25, derandomize=True, deadline=None)
 @given(
-    st.sampled_from(RULES), st.sampled_from(RULES), parameter_sets, parameter_sets, st.booleans()
+    st.sampled_from(RULES),
+    st.sampled_from(RULES),
+    parameter_sets,
+    parameter_sets,
+    st.booleans(),
+    st.sampled_from(["FAST_COMPILE", AS_WRITTEN]),
 )
-def test_order_types_and_mergers_hold_for_any_parameters(row, other, first, second, gives):
-    check_a_rule_on_any_parameters(row, other, first, second, gives)
+def test_order_types_and_mergers_hold_for_any_parameters(row, other, first, second, gives, mode):
+    check_a_rule_on_any_parameters(row, other, first, second, gives, mode)
 
 
 @pytest.mark.slow
@@ -181,7 +186,7 @@ def test_order_types_and_mergers_hold_for_any_parameters_under_every_rule(row):
     @settings(max_examples=4, derandomize=True, deadline=None, phases=[Phase.generate])
     @given(parameter_sets, parameter_sets, st.booleans())
     def check(first, second, gives):
-        check_a_rule_on_any_parameters(row, other, first, second, gives)
+        check_a_rule_on_any_parameters(row, other, first, second, gives, "FAST_COMPILE")
 
     check()
 
@@ -319,7 +324,7 @@ def test_two_rules_on_the_same_parameters_take_turns_in_two_functions():
     both = [rule(loss_of(params), params) for rule in rules]
     steps = [compiled(dictionary) for dictionary in both]
     expected = np.array(params[0].get_value()), np.zeros((2, 3))
-    gradient = pytensor.function([], pytensor.grad(loss_of(params), params[0]), mode="FAST_COMPILE")
+    gradient = pytensor.function([], pytensor.grad(loss_of(params), params[0]), mode=AS_WRITTEN)
     for number in range(4):
         (value, velocity), grad = expected, gradient()
         if number % 2:

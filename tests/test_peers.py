@@ -12,7 +12,7 @@ import numpy as np
 import pytensor
 import pytensor.tensor as pt
 import pytest
-from catalogue import RULES
+from catalogue import AS_WRITTEN, RULES
 
 import updates
 
@@ -42,7 +42,7 @@ def loss_and_gradients():
     x, y = pt.tensor("X", shape=(None, 4)), pt.tensor("Y", shape=(None, 2, 2))
     loss = network(*symbols, x, y)
     outputs = [loss, *pytensor.grad(loss, symbols)]
-    return pytensor.function([*symbols, x, y], outputs, mode="FAST_COMPILE")
+    return pytensor.function([*symbols, x, y], outputs, mode=AS_WRITTEN)
 
 
 def named_rule(spec):
@@ -72,14 +72,14 @@ def walk(case):
         on_network = case["problem"] == "network"
         loss = network(*params, DATA["X"], DATA["Y"]) if on_network else separable(*params)
         result = make_updates(case, loss, loss, trained)
-        step = pytensor.function([], updates=result, mode="FAST_COMPILE")
+        step = pytensor.function([], updates=result, mode=AS_WRITTEN)
     else:
         loss = pt.dscalar("loss")
         grads = [param.type(f"gradient of {param.name}") for param in params]
         given = [grad for grad, param in zip(grads, params, strict=True) if param in trained]
         result = make_updates(case, loss, given, trained)
         step = pytensor.function(
-            [loss, *grads], updates=result, mode="FAST_COMPILE", on_unused_input="ignore"
+            [loss, *grads], updates=result, mode=AS_WRITTEN, on_unused_input="ignore"
         )
     batches = case.get("batches", [slice(None)])
     for call in range(max(PEERS["steps"])):
@@ -122,7 +122,7 @@ def test_rows_of_a_table_walk_where_sparse_adam_walks():
     table, index = pytensor.shared(np.array(sparse["start"]), name="table"), pt.lvector("index")
     gradient = pt.matrix("gradient")
     result = updates.adam([gradient], [table[index]], **sparse["kwargs"])
-    step = pytensor.function([index, gradient], updates=result, mode="FAST_COMPILE")
+    step = pytensor.function([index, gradient], updates=result, mode=AS_WRITTEN)
     for number, (rows, values) in enumerate(
         zip(sparse["indices"], sparse["gradients"], strict=True), start=1
     ):

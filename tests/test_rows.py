@@ -4,7 +4,7 @@ import numpy as np
 import pytensor
 import pytensor.tensor as pt
 import pytest
-from catalogue import RULES, arrays, run
+from catalogue import AS_WRITTEN, RULES, arrays, run
 from pytensor.compile.mode import get_mode
 
 import updates
@@ -25,7 +25,7 @@ def loss_of_rows(rows):
     return (pt.tanh(rows) * weights).sum() + 0.1 * (rows**2).sum()
 
 
-def trained(rule, batches=BATCHES, *, dense=False, mode="FAST_COMPILE", **kwargs):
+def trained(rule, batches=BATCHES, *, dense=False, mode=AS_WRITTEN, **kwargs):
     """Train a table by lookups, as rows or as a whole, and return it and its state by name."""
     whole = table(**kwargs)
     rows = whole[index]
@@ -65,7 +65,7 @@ def test_other_rows_and_their_state_rest_and_repeated_rows_are_combined(row):
     grads = pytensor.grad(loss_of_rows(rows), rows).eval()
     summed = pt.constant(np.stack([grads[[0, 1, 2, 4]].sum(axis=0), grads[3]]))
     result = rule([summed], [whole[np.array([1, 2])]])
-    pytensor.function([], updates=result, mode="FAST_COMPILE")()
+    pytensor.function([], updates=result, mode=AS_WRITTEN)()
     for variable in result:
         if isinstance(variable.get_value(), np.ndarray):
             expected = variable.get_value()
@@ -98,7 +98,7 @@ def test_no_rows_at_all_is_a_step_without_effect():
     whole = table()
     rows = whole[index]
     result = updates.adam((rows**2).sum(), rows, 0.1)
-    pytensor.function([index], updates=result, mode="FAST_COMPILE")(np.zeros(0, dtype="int64"))
+    pytensor.function([index], updates=result, mode=AS_WRITTEN)(np.zeros(0, dtype="int64"))
     np.testing.assert_array_equal(whole.get_value(), table().get_value())
 
 
@@ -110,7 +110,7 @@ def test_gradients_of_rows_may_be_clipped_on_their_way():
         norm = pt.sqrt((grads[0] ** 2).sum())
         grads = updates.clip_by_global_norm(grads, 0.1) if clip else [grads[0] * 0.1 / norm]
         result = updates.adagrad(grads, [rows], 0.1)
-        pytensor.function([index], updates=result, mode="FAST_COMPILE")(BATCHES[0])
+        pytensor.function([index], updates=result, mode=AS_WRITTEN)(BATCHES[0])
     np.testing.assert_allclose(whole.get_value(), alone.get_value(), rtol=1e-13)
 
 
@@ -118,7 +118,7 @@ def test_rows_train_beside_whole_parameters_with_one_clock():
     whole, bias = table(dtype="float32"), pytensor.shared(np.ones(3), name="bias")
     rows = whole[index]
     result = updates.adam(((rows + bias) ** 2).sum(), [rows, bias], lambda step: 0.1 / (step + 1))
-    step = pytensor.function([index], updates=result, mode="FAST_COMPILE")
+    step = pytensor.function([index], updates=result, mode=AS_WRITTEN)
     step([1, 1])
     assert [v.name for v in result].count("adam/step") == 1
     assert whole.get_value().dtype == "float32"

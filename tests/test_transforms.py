@@ -7,7 +7,7 @@ import numpy as np
 import pytensor
 import pytensor.tensor as pt
 import pytest
-from catalogue import arrays, assert_same_bits, loss_of, parameters, run
+from catalogue import AS_WRITTEN, arrays, assert_same_bits, loss_of, parameters, run
 from pytensor.compile.sharedvalue import SharedVariable
 from pytensor.graph.replace import clone_replace
 
@@ -46,7 +46,7 @@ def named(dictionary, name):
 
 def train(dictionary, inputs, batches):
     """Run compiled updates over batches and return the values of all tensors."""
-    step = pytensor.function(inputs, updates=dictionary, mode="FAST_COMPILE")
+    step = pytensor.function(inputs, updates=dictionary, mode=AS_WRITTEN)
     for batch in batches:
         step(*batch)
     return arrays(dictionary)
@@ -328,14 +328,14 @@ def test_groups_of_parameters_with_different_rules():
         updates.adam(total, params[:2], 0.1), updates.adam(total, params[2:], 0.01)
     )
     assert [v.name for v in merged].count("adam/step") == 2
-    step = pytensor.function([], updates=merged, mode="FAST_COMPILE")
+    step = pytensor.function([], updates=merged, mode=AS_WRITTEN)
     by_hand = pytensor.function(
         [],
         updates={
             **updates.adam(total_alone, alone[:2], 0.1),
             **updates.adam(total_alone, alone[2:], 0.01),
         },
-        mode="FAST_COMPILE",
+        mode=AS_WRITTEN,
     )
     for _ in range(3):
         step(), by_hand()
@@ -391,7 +391,7 @@ def test_a_plateau_is_judged_by_the_mean_of_several_losses():
     steps = updates.sgd([pt.constant(-1.0)], [w], learning_rate=1.0)
     result = updates.reduce_on_plateau(steps, value, factor=0.5, patience=1, rtol=0.0, every=2)
     scale = named(result, "reduce_on_plateau/scale")
-    step = pytensor.function([value], updates=result, mode="FAST_COMPILE")
+    step = pytensor.function([value], updates=result, mode=AS_WRITTEN)
     seen = []
     for losses in ([4, 2], [1, 4], [2, 3], [9, 9]):  # means 3, 2.5, 2.5, 9
         for number in losses:
