@@ -801,8 +801,11 @@ def test_the_documentation_of_arguments_and_errors_is_the_same_and_complete_in_b
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({}, "minimize() missing a required argument: 'rule'"),
-        ({"rule": adam, "train": WHOLE, "epochs": 3}, "unexpected keyword argument 'epochs'"),
+        ({}, "minimize: rule is required, for example rule="),
+        (
+            {"rule": adam, "train": WHOLE, "epochs": 3},
+            "minimize has no hyperparameter 'epochs'; did you mean max_epochs?",
+        ),
     ],
 )
 def test_arguments_that_are_missing_or_unknown_are_refused(arguments, message):
