@@ -272,7 +272,8 @@ def load(
     """
     owner = "load"
     comm = communicator(owner, comm)
-    variables = list(checked_updates(updates))
+    with named(owner):
+        variables = list(checked_updates(updates))
     keys = list(keyed(owner, updates))
     lines = [f"{owner} of {len(keys)} variables", *keys]
     agree_on(comm, lines)
