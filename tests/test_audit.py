@@ -1,8 +1,8 @@
 """The whole public face, name by name: what its documentation says and what it refuses.
 
 ``GOOD`` holds arguments for every rule, transform and schedule that are right. ``cases`` makes each
-argument wrong in turn, in all the ways that its declared kind knows, and ``BY_HAND`` adds those that
-no declaration knows.
+argument wrong in turn, in all the ways that its declared kind knows, and ``BY_HAND`` adds those
+that no declaration knows.
 """
 
 import inspect
