@@ -20,7 +20,11 @@ TUNED_RULES: dict[str, tuple[Callable[..., Any], float]] = {
     "sgd": (updates.sgd, 0.03),
     "momentum": (updates.momentum, 0.003),
     "momentum_updates": (updates.momentum_updates, 0.003),
-    "gradient_updates_momentum": (updates.gradient_updates_momentum(momentum=0.9), 0.03),
+    # Type checkers miss the learning rate, which comes later.
+    "gradient_updates_momentum": (
+        updates.gradient_updates_momentum(momentum=0.9),  # type: ignore[call-overload]
+        0.03,
+    ),
     "nesterov_momentum": (updates.nesterov_momentum, 0.003),
     "nesterov_lookahead": (updates.nesterov_lookahead, 0.003),
     "optimistic_gradient_descent": (updates.optimistic_gradient_descent, 0.03),

@@ -16,7 +16,7 @@ import numpy as np
 
 from updates.command_line.functions import FUNCTIONS
 from updates.command_line.race import Walk, Walker
-from updates.rules import __all__ as names
+from updates.declaration import public_names
 
 VALLEY = FUNCTIONS["valley"]
 # With their defaults, a short walk would not show what these rules do: the noise is too small to
@@ -69,7 +69,7 @@ def main() -> None:
     parser.add_argument("--picture", type=Path, default=Path(__file__).with_name("valley.png"))
     options = parser.parse_args()
     # `momentum_updates` is another name for `momentum`
-    rules = [name for name in names if name != "momentum_updates"]
+    rules = [name for name in public_names("updates.rules") if name != "momentum_updates"]
     draw([walk(name, options.steps) for name in rules], options.picture)
     print(f"{len(rules)} walks of {options.steps} steps: {options.picture}")
 

@@ -20,6 +20,7 @@ from pytensor.tensor.sharedvar import TensorSharedVariable
 
 import updates
 from updates.declaration import declaration_of
+from updates.hyperparameters import Scalar
 
 
 # Computes a graph as it was written, in Python. Rewrites are most of what compiling costs even in
@@ -46,7 +47,7 @@ class Row(NamedTuple):
 
     def is_symbolic(self, name: str) -> bool:
         """Tell whether a hyperparameter enters the formula."""
-        return self.kind(name).enters_formula
+        return isinstance(self.kind(name), Scalar)
 
     def bind(self, convert: Callable[[str, float], Any]) -> dict[str, Any]:
         """Convert each number that may be a symbol as well."""

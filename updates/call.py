@@ -26,8 +26,11 @@ from updates.hyperparameters import Kind, Scalar, evaluate, is_schedule
 from updates.rows import combined, table_of, whole, written
 from updates.state import copy_of, filled, full_like, generator, step_counter, zeros_like
 
-Updates = OrderedDict[SharedVariable, Variable]
-UpdatesLike = Mapping[SharedVariable, Variable] | Iterable[tuple[SharedVariable, Variable]]
+# Keys are shared variables, given as `Any` because dictionaries are invariant: for a type checker
+# an ``OrderedDict[SharedVariable, Variable]`` is not a ``dict[Variable, Variable]``, which is what
+# ``pytensor.function`` takes.
+Updates = OrderedDict[Any, Variable]
+UpdatesLike = Mapping[Any, Variable] | Iterable[tuple[SharedVariable, Variable]]
 Tensor = TensorVariable
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -73,9 +76,9 @@ class Call:
         self._kinds = kinds
         self._writing = writing
         schedules = {
-            name: evaluate(kinds[name], name, value, self.step)
+            name: evaluate(kind, name, value, self.step)
             for name, value in hyperparameters.items()
-            if name in kinds and kinds[name].enters_formula and is_schedule(value)
+            if isinstance(kind := kinds.get(name), Scalar) and is_schedule(value)
         }
         if schedules:
             provenance.mark(
@@ -192,6 +195,8 @@ class State:
         self.call = call
         self.owner = whole(param)
         self._name = self.owner.name or f"param_{index}"
+        self.param: Any
+        self.symbol: Any
         self.param, self.symbol = (param, symbol) if table is None else combined(param, symbol)
 
     @property

@@ -3,7 +3,9 @@
 - ``gradient_transform``: of a formula that sees one gradient
 - ``joint_gradient_transform``: of a formula that sees all of them, and parameters if it asks
 - ``tensor_transform``: of a formula of one tensor, for a single tensor
+- ``tensors_transform``: of a formula of several tensors, which need not be gradients
 - ``Gradients``: what a formula of all gradients gets
+- ``GradientTransform`` and others: what they make, as type checkers see it
 
 Their hyperparameters may be numbers, symbols and shared variables. They may not be schedules: a
 gradient transform does not count its calls.
@@ -11,7 +13,7 @@ gradient transform does not count its calls.
 
 import inspect
 from collections.abc import Callable, Iterable
-from typing import Any, Concatenate, ParamSpec, Protocol, overload
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, overload
 
 from pytensor.graph.basic import Variable
 
@@ -23,18 +25,54 @@ from updates.docstrings import Shared, required
 from updates.hyperparameters import Kind, Scalar
 
 P = ParamSpec("P")
+R = TypeVar("R", covariant=True)
 Grads = Variable | Iterable[Variable]
 
 
-class GradientTransform(Protocol[P]):
+class GradientTransform(Protocol[P, R]):
     """A transform of gradients; without them it waits for them."""
 
     __name__: str
 
     @overload
-    def __call__(self, grads: Grads, *args: P.args, **kwargs: P.kwargs) -> list[Tensor]: ...
+    def __call__(self, grads: Grads, *args: P.args, **kwargs: P.kwargs) -> R: ...
     @overload
     def __call__(self, grads: None = None, *args: P.args, **kwargs: P.kwargs) -> Deferred: ...
+
+
+class GradientAndParameterTransform(Protocol[P, R]):
+    """A transform of gradients that looks at the parameters as well."""
+
+    __name__: str
+
+    @overload
+    def __call__(self, grads: Grads, params: Params, *args: P.args, **kwargs: P.kwargs) -> R: ...
+    @overload
+    def __call__(
+        self, grads: None = None, params: None = None, *args: P.args, **kwargs: P.kwargs
+    ) -> Deferred: ...
+
+
+class TensorsTransform(Protocol[P, R]):
+    """A transform of tensors of any origin."""
+
+    __name__: str
+
+    @overload
+    def __call__(self, tensor_vars: Grads, *args: P.args, **kwargs: P.kwargs) -> R: ...
+    @overload
+    def __call__(self, tensor_vars: None = None, *args: P.args, **kwargs: P.kwargs) -> Deferred: ...
+
+
+class TensorTransform(Protocol[P]):
+    """A transform of one tensor of any origin."""
+
+    __name__: str
+
+    @overload
+    def __call__(self, tensor_var: Variable, *args: P.args, **kwargs: P.kwargs) -> Tensor: ...
+    @overload
+    def __call__(self, tensor_var: None = None, *args: P.args, **kwargs: P.kwargs) -> Deferred: ...
 
 
 class Gradients(list[Tensor]):
@@ -76,30 +114,47 @@ class Gradients(list[Tensor]):
 
 
 def gradient_transform(
-    formula: Callable[Concatenate[Any, P], Any],
-) -> GradientTransform[P]:
+    formula: Callable[Concatenate[Tensor, P], Any],
+) -> GradientTransform[P, list[Tensor]]:
     """Make a gradient transform of a formula that sees one gradient.
 
     The formula takes the gradient and hyperparameters as symbols of its dtype.
     """
+    of_one: Callable[..., Tensor] = formula
 
     def of_each(grads: Gradients, **hyperparameters: Any) -> list[Tensor]:
-        return [formula(grad, **grads.hyperparameters(grad.type.dtype)) for grad in grads]
+        return [of_one(grad, **grads.hyperparameters(grad.type.dtype)) for grad in grads]
 
     return _transform(formula, of_each, "grads")
+
+
+@overload
+def joint_gradient_transform(
+    formula: Callable[Concatenate[Gradients, list[Any], P], R],
+) -> GradientAndParameterTransform[P, R]: ...
+@overload
+def joint_gradient_transform(
+    formula: Callable[Concatenate[Gradients, P], R],
+) -> GradientTransform[P, R]: ...
 
 
 def joint_gradient_transform(formula: Callable[..., Any]) -> Any:
     """Make a gradient transform of a formula that sees all gradients.
 
     The formula takes `Gradients`, the parameters if its second argument is ``params``, and
-    hyperparameters as float64 symbols. Its first argument is called as the public one.
+    hyperparameters as float64 symbols.
     """
-    return _transform(formula, formula, next(iter(inspect.signature(formula).parameters)))
+    return _transform(formula, formula, "grads")
 
 
-def tensor_transform(formula: Callable[Concatenate[Any, P], Any]) -> Any:
+def tensors_transform(formula: Callable[Concatenate[Gradients, P], R]) -> TensorsTransform[P, R]:
+    """Make a transform of several tensors of a formula that sees all of them as `Gradients`."""
+    return _transform(formula, formula, "tensor_vars")
+
+
+def tensor_transform(formula: Callable[Concatenate[Tensor, P], Tensor]) -> TensorTransform[P]:
     """Make a transform of one tensor of a formula; a list of tensors is refused."""
+    of_one: Callable[..., Tensor] = formula
     first, *parameters = inspect.signature(formula, eval_str=True).parameters.values()
     declaration = Declaration(
         formula.__name__, [_waited_for(first.name)], parameters, Tensor | Deferred, schedules=False
@@ -108,7 +163,7 @@ def tensor_transform(formula: Callable[Concatenate[Any, P], Any]) -> Any:
     def run(arguments: dict[str, Any]) -> Tensor:
         tensor = checked_tensor(first.name, arguments.pop(first.name))
         grads = Gradients([tensor], arguments, declaration.kinds)
-        return formula(tensor, **grads.hyperparameters(tensor.type.dtype))
+        return of_one(tensor, **grads.hyperparameters(tensor.type.dtype))
 
     return declare(formula, declaration, run, _SHARED)
 
@@ -127,7 +182,7 @@ def _transform(formula: Callable[..., Any], run: Callable[..., Any], first: str)
     def run_all(arguments: dict[str, Any]) -> Any:
         tensors = checked_tensors(first, arguments.pop(first))
         given = tensors
-        params = []
+        params: list[Any] = []
         if needs_params:
             params, tensors = checked_grads(tensors, arguments.pop("params"), rows=False)
         grads = Gradients(tensors, arguments, declaration.kinds)

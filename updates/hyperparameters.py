@@ -30,7 +30,7 @@ from pytensor.tensor.variable import TensorVariable
 from updates import provenance
 
 Schedule = Callable[[Any], Any]
-Hyperparameter = Real | float | Variable | Schedule
+Hyperparameter = Real | float | np.number | Variable | Schedule
 
 
 class _Required:
@@ -79,14 +79,11 @@ class Kind:
         A value, for the message that one is missing.
     words : str
         What it is for, where the function itself does not say.
-    enters_formula : bool
-        Whether a formula sees a symbol; otherwise it sees the value itself.
     """
 
     expected: str
     example = "0.01"
     words = ""
-    enters_formula = False
 
     def check(self, name: str, value: Any, schedules: bool = True) -> None:
         """Raise a TypeError or a ValueError that names the argument if the value is not admitted.
@@ -120,7 +117,6 @@ class Scalar(Kind):
     interval: Interval
     words: str = ""
     has_floor: bool = False
-    enters_formula = True
 
     @property
     def example(self) -> str:  # type: ignore[override]

@@ -29,7 +29,10 @@ P = ParamSpec("P")
 
 
 class Rule(Protocol[P]):
-    """A rule: now an ``OrderedDict`` of updates, or without loss and parameters a `Deferred`."""
+    """A rule: now an ``OrderedDict`` of updates, or without loss and parameters a `Deferred`.
+
+    A rule may wait without a hyperparameter that it requires, too. Type checkers cannot be told.
+    """
 
     __name__: str
 

@@ -3,7 +3,7 @@
 - ``update_transform``: of a formula that sees one parameter and its proposed next value
 - ``joint_update_transform``: of a formula that needs all parameters at once
 - ``dictionary_transform``: of a formula that needs all items of the dictionary
-- ``UpdateTransform``: what the first makes, as type checkers see it
+- ``UpdateTransform`` and others: what they make, as type checkers see it
 
 A transform copies: the dictionary that it is given stays as it is. Without `params` it acts on
 what rules step, or in a dictionary without any on its floating-point variables that are no state.
@@ -39,6 +39,31 @@ class UpdateTransform(Protocol[P]):
     def __call__(
         self,
         updates: None = None,
+        params: Params | None = None,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> Deferred: ...
+
+
+class LossTransform(Protocol[P]):
+    """A transform of the steps of parameters that looks at the loss as well."""
+
+    __name__: str
+
+    @overload
+    def __call__(
+        self,
+        updates: UpdatesLike,
+        loss: Variable,
+        params: Params | None = None,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> Updates: ...
+    @overload
+    def __call__(
+        self,
+        updates: None = None,
+        loss: Variable | None = None,
         params: Params | None = None,
         *args: P.args,
         **kwargs: P.kwargs,
@@ -87,15 +112,18 @@ def update_transform(formula: Any = None, /, *, acts_on: Any = None) -> Any:
     return _transform(formula, run, hidden=3, acts_on=acts_on)
 
 
-def joint_update_transform(formula: Callable[..., None]) -> Any:
-    """Make an update transform of a formula that needs all parameters at once.
+def joint_update_transform(
+    formula: Callable[Concatenate[Call, Variable, P], None],
+) -> LossTransform[P]:
+    """Make an update transform of a formula that needs all parameters at once, and the loss.
 
-    The formula takes a `Call` and hyperparameters as float64 symbols, and writes the next values.
-    What it works with besides the dictionary, such as a loss, comes first in its signature.
+    The formula takes a `Call`, the loss, and hyperparameters as float64 symbols, and writes the
+    next values.
     """
+    writes: Callable[..., None] = formula
 
     def run(call: Call, hyperparameters: Mapping[str, Any]) -> None:
-        formula(call, **hyperparameters)
+        writes(call, **hyperparameters)
 
     return _transform(formula, run, hidden=1)
 
@@ -104,11 +132,12 @@ def dictionary_transform(
     formula: Callable[Concatenate[Updates, P], Updates],
 ) -> DictionaryTransform[P]:
     """Make an update transform of a formula that takes a copy of the dictionary and returns it."""
+    transform: Callable[..., Updates] = formula
     parameters = list(inspect.signature(formula, eval_str=True).parameters.values())[1:]
     declaration = Declaration(formula.__name__, [_UPDATES], parameters, Updates | Deferred)
 
     def run(arguments: dict[str, Any]) -> Updates:
-        return formula(checked_updates(arguments.pop("updates")), **arguments)
+        return transform(checked_updates(arguments.pop("updates")), **arguments)
 
     return declare(formula, declaration, run, _SHARED)
 

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 import updates
 from updates import rules
 from updates.command_line.errors import unknown
+from updates.declaration import public_names
 from updates.hyperparameters import REQUIRED
 
 _HEADER = """\
@@ -69,8 +70,8 @@ def show_text(name: str, width: int) -> str:
     CommandError
         If there is no such name; the message has close ones.
     """
-    if name not in updates.__all__:
-        raise unknown("name", name, updates.__all__, "`python -m updates rules` lists the rules")
+    if name not in (names := public_names(updates.__name__)):
+        raise unknown("name", name, names, "`python -m updates rules` lists the rules")
     thing = getattr(updates, name)
     call = _wrapped_call(name, map(str, _parameters(thing)), width)
     return "\n".join([*call, "", *_docstring_lines(inspect.getdoc(thing) or "", width)]) + "\n"
@@ -87,7 +88,8 @@ def entries() -> list[Entry]:
           sources=['Robbins, Monro (1951)'])
     """
     # `momentum_updates` is `momentum`: a function is listed once, under its own name.
-    names = [name for name in rules.__all__ if getattr(rules, name).__name__ == name]
+    names = public_names(rules.__name__)
+    names = [name for name in names if getattr(rules, name).__name__ == name]
     return [_entry(name) for name in names]
 
 

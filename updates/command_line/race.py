@@ -25,6 +25,7 @@ import updates
 from updates import provenance, rules
 from updates.command_line.errors import CommandError, unknown
 from updates.command_line.functions import Function
+from updates.declaration import public_names
 from updates.hyperparameters import REQUIRED, LearningRate, kind_in
 
 # Learning rates to choose from: eight a decade, with as many digits as a table shows. None is
@@ -230,8 +231,8 @@ def rule_at(name: str, learning_rate: Any, **settings: Any) -> Callable[..., Any
 
 def _checked_entrant(text: str) -> Entrant:
     name, colon, rate = text.partition(":")
-    if name not in rules.__all__:
-        raise unknown("rule", name, rules.__all__, "`python -m updates rules` lists them")
+    if name not in (names := public_names(rules.__name__)):
+        raise unknown("rule", name, names, "`python -m updates rules` lists them")
     if not colon:
         return Entrant(name)
     try:

@@ -196,7 +196,7 @@ def normalize_gradients(
     return [scaled(grad, 1 / pt.maximum(norm, epsilon), norm) for grad in grads]
 
 
-def _check_order(low: Tensor | None, high: Tensor) -> None:
+def _check_order(low: Any, high: Any) -> None:
     bounds = [bound for bound in (low, high) if bound is not None]
     if all(isinstance(bound, Constant) for bound in bounds) and high.data < (
         -high.data if low is None else low.data

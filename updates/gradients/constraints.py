@@ -23,8 +23,8 @@ from updates.declaration import declared
 from updates.gradient_transform import (
     Gradients,
     gradient_transform,
-    joint_gradient_transform,
     tensor_transform,
+    tensors_transform,
 )
 from updates.hyperparameters import Epsilon, Finite, Flag, NonNegative
 from updates.norms import scaled
@@ -108,7 +108,7 @@ def norm_constraint(
     return scaled(tensor_var, pt.minimum(norms, max_norm) / (epsilon + norms), norms)
 
 
-@joint_gradient_transform
+@tensors_transform
 def total_norm_constraint(
     tensor_vars: Gradients,
     max_norm: NonNegative,

@@ -6,6 +6,8 @@
 The loss is a graph: its gradient elsewhere is the same graph with other parameters put in.
 """
 
+from typing import Any
+
 import pytensor.tensor as pt
 from pytensor.graph.replace import clone_replace
 
@@ -80,6 +82,6 @@ def nesterov_lookahead(
 
 def _grads_at(call: Call, points: list[Tensor]) -> list[Tensor]:
     """Return the gradients with other values in the place of the parameters."""
-    grads = clone_replace(call.grads, dict(zip(call.params, points, strict=True)))
+    grads: Any = clone_replace(call.grads, dict(zip(call.params, points, strict=True)))
     provenance.gradient_at(grads, call.params, points)
     return grads

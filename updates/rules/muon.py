@@ -80,7 +80,7 @@ def muon(
     """
     if param.ndim == 2:
         mean = _mean(state, grad, momentum, nesterov)
-        rows, columns = param.get_value(borrow=True).shape
+        rows, columns = state.owner.get_value(borrow=True).shape
         scale = pt.cast(max(1, columns / max(1, rows)) ** 0.5, param.dtype)
         direction = _orthogonal(mean, epsilon, ns_steps, transposed=rows > columns)
         step = learning_rate * (scale * direction + weight_decay * param)

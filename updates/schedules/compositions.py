@@ -11,7 +11,6 @@ from typing import Any
 
 import pytensor.tensor as pt
 from pytensor.graph.basic import Variable
-from pytensor.tensor.variable import TensorVariable
 
 from updates import provenance
 from updates.call import UpdatesLike, checked_updates
@@ -119,7 +118,7 @@ def halflife_decay(
 
 
 @declared
-def schedule_values(updates: UpdatesLike) -> OrderedDict[str, TensorVariable]:
+def schedule_values(updates: UpdatesLike) -> OrderedDict[str, Variable]:
     """Give the current value of every schedule in a dictionary of updates.
 
     ``.eval()`` gives the value that the next call will use; among the outputs of the function
@@ -155,7 +154,7 @@ def schedule_values(updates: UpdatesLike) -> OrderedDict[str, TensorVariable]:
     >>> float(values["adam/learning_rate"].eval(mode="FAST_COMPILE"))
     0.5
     """
-    result: OrderedDict[str, TensorVariable] = OrderedDict()
+    result: OrderedDict[str, Variable] = OrderedDict()
     for variable in checked_updates(updates):
         scheduled = provenance.of(variable).schedules
         number, suffix = 1, ""

@@ -36,7 +36,7 @@ from updates.hyperparameters import (
 )
 
 Step = TensorVariable
-P = ParamSpec("P")
+_P = ParamSpec("_P")
 
 
 @dataclass(frozen=True)
@@ -183,8 +183,8 @@ class Schedule:
 
 
 def schedule(
-    formula: Callable[Concatenate[TensorVariable, P], Any], owner: str | None = None
-) -> Callable[P, Schedule]:
+    formula: Callable[Concatenate[TensorVariable, _P], Any], owner: str | None = None
+) -> Callable[_P, Schedule]:
     """Turn a formula of the step into a function of its other arguments that gives a `Schedule`.
 
     The formula sees the step and counts as int64 scalars, values as float64 scalars, and flags,
