@@ -189,6 +189,55 @@ def test_data_that_do_not_fit_are_refused_by_name(train, error, words):
     assert [word for word in words if word not in message] == []
 
 
+def minimized(**arguments):
+    return updates.minimize(Regression().loss, **quiet, **arguments)
+
+
+def iterated(**arguments):
+    return list(updates.iterate(Regression().loss, **quiet, **arguments))
+
+
+@pytest.mark.parametrize("train", [minimized, iterated])
+def test_errors_of_the_users_own_code_pass_as_they_are(train):
+    def batches():
+        yield WHOLE
+        raise ValueError("the file is torn")
+
+    def rule(loss, params):
+        raise TypeError("mine")
+
+    class Dataset:
+        def __iter__(self):
+            raise FileNotFoundError("no data")
+
+    for arguments, error, message in [
+        ({"rule": adam, "train": batches(), "valid": WHOLE}, ValueError, "the file is torn"),
+        ({"rule": rule, "train": WHOLE}, TypeError, "mine"),
+        ({"rule": adam, "train": Dataset()}, FileNotFoundError, "no data"),
+        (
+            {"rule": lambda *_: updates.sgd(*_, -1), "train": WHOLE},
+            ValueError,
+            "sgd: learning_rate",
+        ),
+    ]:
+        with pytest.raises(error, match=f"^{message}"):
+            train(**arguments)
+
+
+@pytest.mark.parametrize("train", [minimized, iterated])
+def test_errors_of_the_loop_have_the_name_of_the_function_once(train):
+    name = {minimized: "minimize", iterated: "iterate"}[train]
+    diverging = updates.sgd(learning_rate=1e200)
+    for arguments, error, message in [
+        ({"rule": adam, "train": [WHOLE, [DATA]]}, ValueError, "train, batch 1 has 1 arrays"),
+        ({"rule": adam, "train": iter([]), "valid": WHOLE}, ValueError, "train gave no batches"),
+        ({"rule": adam, "train": WHOLE, "valid": iter([])}, ValueError, "valid gave no batches"),
+        ({"rule": diverging, "train": WHOLE}, FloatingPointError, "the loss is "),
+    ]:
+        with pytest.raises(error, match=f"^{name}: {message}"):
+            train(**arguments)
+
+
 def test_an_input_of_a_known_number_of_rows_takes_no_remainder():
     x = Input(pt.matrix("x", shape=(10, 3)))
     with pytest.raises(ValueError, match="the input x takes 10 rows, and 25 rows in mini-batches"):
