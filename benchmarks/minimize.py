@@ -31,9 +31,7 @@ def problem() -> tuple[list[np.ndarray], Problem]:
     error = pt.tanh(x @ w) @ v - y
     data = random.normal(size=(ROWS, COLUMNS))
     monitors = {"absolute error": abs(error).mean()}
-    return [data, np.sin(data.sum(axis=1))], Problem(
-        "benchmark", (error**2).mean(), None, None, None, monitors
-    )
+    return [data, np.sin(data.sum(axis=1))], Problem((error**2).mean(), None, None, None, monitors)
 
 
 def main() -> None:
@@ -43,7 +41,7 @@ def main() -> None:
     options = parser.parse_args()
     arrays, parts = problem()
     rule = updates.adam(learning_rate=1e-4)
-    step = Functions("benchmark", parts, rule, False, False, mode=None).step
+    step = Functions(parts, rule, False, False, mode=None).step
     source = Arrays("train", arrays, parts.inputs, batch_size=BATCH, seed=0, per_epoch=None)
     batches = [batch for batch, _ in source.epoch(0)]
     epochs = options.steps // len(batches)

@@ -65,7 +65,7 @@ def inputs():
 
 
 def test_every_epoch_goes_through_all_rows_in_another_order_and_keeps_the_remainder():
-    arrays = source("train", [DATA, TARGET], inputs(), batch_size=10, seed=0)
+    arrays = source("train", [DATA, TARGET], inputs(), batch_size=10, owner="minimize", seed=0)
     epochs = [list(arrays.epoch(number)) for number in range(3)]
     for batches in epochs:
         assert [rows for _, rows in batches] == [10, 10, 5]
@@ -75,9 +75,9 @@ def test_every_epoch_goes_through_all_rows_in_another_order_and_keeps_the_remain
         np.testing.assert_array_equal(joined[1][order], np.sort(TARGET))
     orders = [np.concatenate([b[1] for b, _ in batches]).tolist() for batches in epochs]
     assert orders[0] != orders[1] != orders[2] != orders[0]
-    again = source("train", [DATA, TARGET], inputs(), batch_size=10, seed=0)
+    again = source("train", [DATA, TARGET], inputs(), batch_size=10, owner="minimize", seed=0)
     np.testing.assert_array_equal(next(again.epoch(2))[0][0], epochs[2][0][0][0])
-    other = source("train", [DATA, TARGET], inputs(), batch_size=10, seed=1)
+    other = source("train", [DATA, TARGET], inputs(), batch_size=10, owner="minimize", seed=1)
     assert next(other.epoch(0))[0][1].tolist() != orders[0][:10]
 
 
@@ -86,7 +86,7 @@ def test_epochs_of_any_length_go_on_where_the_last_one_ended(per_epoch):
     def firsts(arrays, epochs, skip=0):
         return [b[1][0] for number in range(epochs) for b, _ in arrays.epoch(number, skip)]
 
-    settings = {"batch_size": 10, "seed": 0}
+    settings = {"owner": "minimize", "batch_size": 10, "seed": 0}
     passes = firsts(source("train", [DATA, TARGET], inputs(), **settings), 30)
     arrays = source("train", [DATA, TARGET], inputs(), **settings, per_epoch=per_epoch)
     assert firsts(arrays, 5) == passes[: 5 * per_epoch]
@@ -187,6 +187,55 @@ def test_data_that_do_not_fit_are_refused_by_name(train, error, words):
     message = str(caught.value)
     assert message.startswith("minimize: ")
     assert [word for word in words if word not in message] == []
+
+
+def minimized(**arguments):
+    return updates.minimize(Regression().loss, **quiet, **arguments)
+
+
+def iterated(**arguments):
+    return list(updates.iterate(Regression().loss, **quiet, **arguments))
+
+
+@pytest.mark.parametrize("train", [minimized, iterated])
+def test_errors_of_the_users_own_code_pass_as_they_are(train):
+    def batches():
+        yield WHOLE
+        raise ValueError("the file is torn")
+
+    def rule(loss, params):
+        raise TypeError("mine")
+
+    class Dataset:
+        def __iter__(self):
+            raise FileNotFoundError("no data")
+
+    for arguments, error, message in [
+        ({"rule": adam, "train": batches(), "valid": WHOLE}, ValueError, "the file is torn"),
+        ({"rule": rule, "train": WHOLE}, TypeError, "mine"),
+        ({"rule": adam, "train": Dataset()}, FileNotFoundError, "no data"),
+        (
+            {"rule": lambda *_: updates.sgd(*_, -1), "train": WHOLE},
+            ValueError,
+            "sgd: learning_rate",
+        ),
+    ]:
+        with pytest.raises(error, match=f"^{message}"):
+            train(**arguments)
+
+
+@pytest.mark.parametrize("train", [minimized, iterated])
+def test_errors_of_the_loop_have_the_name_of_the_function_once(train):
+    name = {minimized: "minimize", iterated: "iterate"}[train]
+    diverging = updates.sgd(learning_rate=1e200)
+    for arguments, error, message in [
+        ({"rule": adam, "train": [WHOLE, [DATA]]}, ValueError, "train, batch 1 has 1 arrays"),
+        ({"rule": adam, "train": iter([]), "valid": WHOLE}, ValueError, "train gave no batches"),
+        ({"rule": adam, "train": WHOLE, "valid": iter([])}, ValueError, "valid gave no batches"),
+        ({"rule": diverging, "train": WHOLE}, FloatingPointError, "the loss is "),
+    ]:
+        with pytest.raises(error, match=f"^{name}: {message}"):
+            train(**arguments)
 
 
 def test_an_input_of_a_known_number_of_rows_takes_no_remainder():
@@ -801,10 +850,15 @@ def test_the_documentation_of_arguments_and_errors_is_the_same_and_complete_in_b
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({}, "minimize: rule is required, for example rule="),
+        ({}, "minimize: rule is required, for example rule=updates.sgd(learning_rate=0.01)"),
+        ({"rule": adam}, "minimize: train is required"),
         (
-            {"rule": adam, "train": WHOLE, "epochs": 3},
-            "minimize has no hyperparameter 'epochs'; did you mean max_epochs?",
+            {"rule": adam, "train": WHOLE, "patiense": 3},
+            "minimize has no hyperparameter 'patiense'; did you mean patience?",
+        ),
+        (
+            {"rule": adam, "train": WHOLE, "loss": 3},
+            "minimize got loss twice, by position and by name",
         ),
     ],
 )

@@ -25,7 +25,7 @@ from numpy.lib import format as npy
 from pytensor.compile.sharedvalue import SharedVariable
 
 from updates.call import UpdatesLike
-from updates.declaration import public
+from updates.declaration import declared
 from updates.replacing import replacing
 from updates.state_dict import (
     CheckpointError,
@@ -42,7 +42,7 @@ _CRC_LENGTH = 8
 _BLOCK = 1 << 22
 
 
-@public
+@declared
 def save(path: str | os.PathLike[str], updates: UpdatesLike, extra: Any = None) -> None:
     """Write everything that a dictionary of updates changes into one file.
 
@@ -84,7 +84,7 @@ def save(path: str | os.PathLike[str], updates: UpdatesLike, extra: Any = None) 
     >>> float(w.get_value())
     1.0
     """
-    arrays = {key: to_array(variable) for key, variable in keyed("save", updates).items()}
+    arrays = {key: to_array(variable) for key, variable in keyed(updates).items()}
     manifest = _manifest(arrays, extra)
     with replacing(Path(os.path.realpath(path))) as file:
         writer: Any = _CheckedWriter(file)
@@ -99,7 +99,7 @@ def save(path: str | os.PathLike[str], updates: UpdatesLike, extra: Any = None) 
         writer.finish()
 
 
-@public
+@declared
 def load(path: str | os.PathLike[str], updates: UpdatesLike, strict: bool = True) -> Any:
     """Restore everything that `save` wrote, or nothing if something does not match.
 
@@ -131,22 +131,22 @@ def load(path: str | os.PathLike[str], updates: UpdatesLike, strict: bool = True
     --------
     See `save`.
     """
-    values, extra = read("load", path, updates, strict)
+    values, extra = read(path, updates, strict)
     assign(values)
     return extra
 
 
 def read(
-    owner: str, path: str | os.PathLike[str], updates: UpdatesLike, strict: bool = True
+    path: str | os.PathLike[str], updates: UpdatesLike, strict: bool = True
 ) -> tuple[list[tuple[SharedVariable, Any]], Any]:
     """Read and check what `load` restores: the value of each variable, and ``extra``."""
-    variables = keyed(owner, updates)
+    variables = keyed(updates)
     with open(path, "rb") as file:
         try:
             return _read(file, variables, strict)
         except Exception as error:  # a hostile file can make any step of reading fail
             reason = error if isinstance(error, CheckpointError) else f"it is damaged ({error!r})"
-            raise CheckpointError(f"{owner}: {os.fspath(path)!r}: {reason}") from error
+            raise CheckpointError(f"{os.fspath(path)!r}: {reason}") from error
 
 
 def _manifest(arrays: dict[str, np.ndarray], extra: Any) -> np.ndarray:
@@ -156,7 +156,7 @@ def _manifest(arrays: dict[str, np.ndarray], extra: Any) -> np.ndarray:
         text = json.dumps(content)
     except (TypeError, ValueError, RecursionError) as error:
         raise TypeError(
-            "save: extra must be made of what JSON knows (dictionaries, lists, strings, numbers, "
+            "extra must be made of what JSON knows (dictionaries, lists, strings, numbers, "
             f"True, False, None): {error}"
         ) from error
     return np.frombuffer(text.encode(), dtype="uint8")

@@ -6,6 +6,7 @@
 - ``also_public``: export it under a second name
 - ``public_names``: all that the modules of a package export
 - ``named``: add the name of a public function to the errors that its checks raise
+- ``unnamed``: let the errors of the user's own functions pass as they are
 - ``Deferred``: a function with its hyperparameters bound, waiting for what it works on
 
 A function whose first arguments are missing waits: ``adam(learning_rate=0.1)(loss, params)`` is
@@ -25,6 +26,9 @@ from updates.hyperparameters import REQUIRED, Kind, kind_in
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+# What checks raise.
+_ERRORS = (TypeError, ValueError, FloatingPointError, FileNotFoundError, IsADirectoryError)
 
 
 def public(definition: T) -> T:
@@ -115,8 +119,9 @@ class Declaration:
         for name, value in arguments.items():
             if value is REQUIRED:
                 if not waits:
-                    example = self.kinds[name].example if name in self.kinds else "..."
-                    raise TypeError(f"{name} is required, for example {name}={example}")
+                    kind = self.kinds.get(name)
+                    example = f", for example {name}={kind.example}" if kind else ""
+                    raise TypeError(f"{name} is required{example}")
             elif name in self.kinds and not (value is None and name in self.optional):
                 self.kinds[name].check(name, value, schedules=self.schedules)
 
@@ -140,7 +145,7 @@ class Declaration:
         try:
             return bind(*args, **kwargs)
         except TypeError:
-            raise misspelt(self.name, list(self.signature.parameters), args, kwargs) from None
+            raise misspelt(self.name, self.signature, args, kwargs) from None
 
 
 @public
@@ -246,13 +251,9 @@ def declared(function: Callable[P, T]) -> Callable[P, T]:
 
     @functools.wraps(function)
     def checked(*args: P.args, **kwargs: P.kwargs) -> T:
-        try:
-            arguments = signature.bind(*args, **kwargs).arguments
-        except TypeError:
-            names = list(declaration.signature.parameters)
-            raise misspelt(declaration.name, names, args, kwargs) from None
+        arguments = declaration.bind(args, kwargs)
         with named(declaration.name):
-            declaration.check({n: v for n, v in arguments.items() if n in declaration.kinds})
+            declaration.check(arguments)
             return function(*args, **kwargs)
 
     attributes: dict[str, Any] = vars(checked)
@@ -266,30 +267,40 @@ def named(owner: str) -> Iterator[None]:
     """Add the name of a public function to the errors that are raised inside, if none has it."""
     try:
         yield
-    except (TypeError, ValueError) as error:
+    except _ERRORS as error:
         attributes = vars(error)
-        is_named = "updates_owner" in attributes or str(error).startswith(f"{owner}: ")
-        if not is_named and len(error.args) == 1:
+        if "updates_owner" not in attributes and len(error.args) == 1:
             error.args = (f"{owner}: {error.args[0]}",)
             attributes["updates_owner"] = owner
         raise
 
 
+@contextmanager
+def unnamed() -> Iterator[None]:
+    """Let errors of the user's own functions, and of PyTensor, pass without anybody's name."""
+    try:
+        yield
+    except _ERRORS as error:
+        vars(error).setdefault("updates_owner", "")
+        raise
+
+
 def misspelt(
-    owner: str, names: list[str], args: tuple[Any, ...], kwargs: dict[str, Any]
+    owner: str, signature: inspect.Signature, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> TypeError:
     """Say in one line which argument of a call does not belong, and which may be meant."""
-    if len(args) > len(names):
-        error = f"{owner} takes {', '.join(names)}, got {len(args)} arguments by position"
-    elif twice := [name for name in names[: len(args)] if name in kwargs]:
-        error = f"{owner} got {twice[0]} twice, by position and by name"
-    elif unknown := [name for name in kwargs if name not in names]:
+    given = [p for p in signature.parameters.values() if p.kind is not p.VAR_POSITIONAL]
+    by_position = [p.name for p in given if p.kind is not p.KEYWORD_ONLY]
+    names = [p.name for p in given]
+    if unknown := [name for name in kwargs if name not in names]:
         meant = _meant(unknown[0], names)
-        advice = f"did you mean {meant}?" if meant else f"its arguments are {', '.join(names)}"
+        advice = f"its arguments are {', '.join(signature.parameters)}"
+        advice = f"did you mean {meant}?" if meant else advice
         error = f"{owner} has no hyperparameter {unknown[0]!r}; {advice}"
+    elif twice := [name for name in by_position[: len(args)] if name in kwargs]:
+        error = f"{owner} got {twice[0]} twice, by position and by name"
     else:
-        missing = [name for name in names[len(args) :] if name not in kwargs]
-        error = f"{owner}: {missing[0]} is required"
+        error = f"{owner} takes {', '.join(by_position)}, got {len(args)} arguments by position"
     return TypeError(error)
 
 

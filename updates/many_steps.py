@@ -24,13 +24,11 @@ from pytensor.tensor.variable import TensorVariable
 
 from updates.arguments import kind_of
 from updates.call import UpdatesLike, checked_updates
-from updates.declaration import named, public
+from updates.declaration import declared
 from updates.loss_graph import default_updates
 
-OWNER = "many_steps"
 
-
-@public
+@declared
 def many_steps(
     updates: UpdatesLike,
     outputs: Variable | Sequence[Variable],
@@ -99,8 +97,7 @@ def many_steps(
     >>> float(w.get_value())
     2.4375
     """
-    with named(OWNER):
-        copy = checked_updates(updates)
+    copy = checked_updates(updates)
     is_single = isinstance(outputs, Variable)
     kept = _checked_outputs([outputs] if is_single else outputs)
     _check_indices(index, indices)
@@ -135,7 +132,7 @@ def many_steps(
             as_while=False,
         ),
         mode=mode,
-        name=OWNER,
+        name="many_steps",
     )
     steps = indices.shape[0]
     lengths = [steps] * len(kept)
@@ -179,13 +176,13 @@ optdb.register("drop_own_copy", in2out(drop_own_copy), "fast_run", position=49.3
 def _checked_outputs(outputs: Any) -> list[TensorVariable]:
     if not isinstance(outputs, list | tuple):
         raise TypeError(
-            f"{OWNER}: outputs must be a symbolic tensor or a list of them ([] for none), got "
+            f"outputs must be a symbolic tensor or a list of them ([] for none), got "
             f"{outputs!r} of type {kind_of(outputs)}"
         )
     for position, output in enumerate(outputs):
         if not (isinstance(output, Variable) and isinstance(output.type, TensorType)):
             raise TypeError(
-                f"{OWNER}: outputs[{position}] must be a symbolic tensor, got {output!r} of type "
+                f"outputs[{position}] must be a symbolic tensor, got {output!r} of type "
                 f"{kind_of(output)}"
             )
     return list(outputs)
@@ -199,21 +196,19 @@ def _check_indices(index: Any, indices: Any) -> None:
         is_integer = isinstance(variable, TensorVariable) and variable.dtype in discrete_dtypes
         if not is_integer or variable.ndim != ndim:
             raise TypeError(
-                f"{OWNER}: {name} must be a symbolic integer {kind}, got {variable!r} of type "
+                f"{name} must be a symbolic integer {kind}, got {variable!r} of type "
                 f"{kind_of(variable)}"
             )
     if not _is_input(index):
         raise ValueError(
-            f"{OWNER}: index must be an input that takes one value after the other, such as "
+            f"index must be an input that takes one value after the other, such as "
             f"pt.lscalar('i'), got {index!r}"
         )
     if index in ancestors([indices]):
-        raise ValueError(
-            f"{OWNER}: indices must not depend on index, which takes its values from them"
-        )
+        raise ValueError("indices must not depend on index, which takes its values from them")
     if not np.can_cast(indices.dtype, index.dtype):
         raise TypeError(
-            f"{OWNER}: index is {index.dtype} and cannot take the values of indices, which are "
+            f"index is {index.dtype} and cannot take the values of indices, which are "
             f"{indices.dtype}; make it {indices.dtype} as well"
         )
 
@@ -224,8 +219,7 @@ def _converted(variable: SharedVariable, new_value: Variable) -> Variable:
         return variable.type.filter_variable(new_value)
     except TypeError:
         raise TypeError(
-            f"{OWNER}: the next value of {variable} in updates is {new_value.type}, not "
-            f"{variable.type}"
+            f"the next value of {variable} in updates is {new_value.type}, not {variable.type}"
         ) from None
 
 
@@ -233,7 +227,7 @@ def _check_inputs(graph: list[Variable], index: TensorVariable) -> None:
     for variable in graph_inputs(graph):
         if _is_input(variable) and variable is not index:
             raise ValueError(
-                f"{OWNER}: updates, outputs and the default_update of a generator may depend on no "
+                f"updates, outputs and the default_update of a generator may depend on no "
                 f"input but index, but they need {variable!r} of type {variable.type}; put the "
                 f"data into shared variables and replace {variable!r} by the part that index "
                 "selects, for example with pytensor.graph.replace.graph_replace"

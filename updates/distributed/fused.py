@@ -21,7 +21,7 @@ class Fused:
 
     Parameters
     ----------
-    owner, comm, types, labels
+    name, comm, types, labels
         As in `AllReduce`, for all tensors of the operation.
     places : list of int
         The positions of these tensors among them.
@@ -36,7 +36,7 @@ class Fused:
 
     def __init__(
         self,
-        owner: str,
+        name: str,
         comm: Any,
         places: list[int],
         types: Sequence[TensorType],
@@ -46,9 +46,9 @@ class Fused:
         self.places = places
         self.dtype = np.dtype(types[places[0]].dtype)
         self.ndims = [types[place].ndim for place in places]
-        self.scale = self.dtype.type(1 / comm.size if owner == "allreduce_mean" else 1)
+        self.scale = self.dtype.type(1 / comm.size if name == "allreduce_mean" else 1)
         # About all tensors, so that a difference in those of another dtype shows, too.
-        self.title = f"{owner} of {len(types)} tensor{'s' * (len(types) > 1)}"
+        self.title = f"{name} of {len(types)} tensor{'s' * (len(types) > 1)}"
         self.tensors = [f"{label}: {t.dtype}" for label, t in zip(labels, types, strict=True)]
         self._start()
 

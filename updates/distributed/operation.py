@@ -25,7 +25,7 @@ class AllReduce(Op):
 
     Parameters
     ----------
-    owner : str
+    name : str
         The public function, "allreduce_mean" or "allreduce_sum".
     comm : mpi4py.MPI.Intracomm
         The processes.
@@ -40,15 +40,15 @@ class AllReduce(Op):
     _numbers = itertools.count()
 
     def __init__(
-        self, owner: str, comm: Any, types: Sequence[TensorType], labels: Sequence[str]
+        self, name: str, comm: Any, types: Sequence[TensorType], labels: Sequence[str]
     ) -> None:
         self.number = self.made = next(self._numbers)
-        self.name_of_each = owner  # for `describe`
+        self.name_of_each = name  # for `describe`
         self.n_tensors = len(types)
         places: dict[str, list[int]] = {}
         for place, tensor_type in enumerate(types):
             places.setdefault(tensor_type.dtype, []).append(place)
-        self.fused = [Fused(owner, comm, group, types, labels) for group in places.values()]
+        self.fused = [Fused(name, comm, group, types, labels) for group in places.values()]
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore the operation of a pickled function, with a new number.

@@ -29,6 +29,7 @@ import numpy as np
 from mpi4py import MPI
 
 from updates.arguments import kind_of
+from updates.declaration import declared, public
 
 # How long a process that has failed waits for others that fail at the same time to say why.
 GRACE_SECONDS = 0.5
@@ -39,31 +40,33 @@ _PROCESS = os.getpid()
 _SHOWN = 5  # differing lines in a message
 
 
+@public
 class MismatchError(RuntimeError):
     """The processes of a job were about to do different things. All of them raise it."""
 
 
-def communicator(owner: str, comm: Any) -> Any:
+def communicator(comm: Any) -> Any:
     """Return a communicator: the given one, or that of all processes of the job.
 
-    Public functions begin with this.
+    Public functions begin with this, before any other check, so that a failed check ends the job.
     """
     _let_exceptions_end_the_job()
     if comm is None:
         return MPI.COMM_WORLD
     if isinstance(comm, MPI.Comm) and comm == MPI.COMM_NULL:
         raise ValueError(
-            f"{owner}: comm is MPI.COMM_NULL, as this process belongs to none; leave the call to "
+            "comm is MPI.COMM_NULL, as this process belongs to none; leave the call to "
             "those that do"
         )
     if not isinstance(comm, MPI.Intracomm):
         raise TypeError(
-            f"{owner}: comm must be an intracommunicator of mpi4py, such as MPI.COMM_WORLD, got "
+            f"comm must be an intracommunicator of mpi4py, such as MPI.COMM_WORLD, got "
             f"{comm!r} of type {kind_of(comm)}"
         )
     return comm
 
 
+@declared
 def is_root(comm: Any = None) -> bool:
     """Tell whether this process is the root, the one that writes files and shows progress.
 
@@ -89,7 +92,7 @@ def is_root(comm: Any = None) -> bool:
     ...     print("one line, however many processes there are")
     one line, however many processes there are
     """
-    return communicator("is_root", comm).rank == 0
+    return communicator(comm).rank == 0
 
 
 def key_of(lines: Sequence[str]) -> int:

@@ -12,12 +12,13 @@ from pytensor.tensor.variable import TensorVariable
 
 from updates import provenance
 from updates.arguments import checked_tensors
-from updates.declaration import named
+from updates.declaration import declared
 from updates.distributed import rewrites as rewrites  # registers them
 from updates.distributed.operation import AllReduce
 from updates.distributed.processes import communicator
 
 
+@declared
 def allreduce_mean(grads: Variable | Iterable[Variable], comm: Any = None) -> list[TensorVariable]:
     """Average gradients over all processes, each of which has computed them on its own batch.
 
@@ -100,6 +101,7 @@ def allreduce_mean(grads: Variable | Iterable[Variable], comm: Any = None) -> li
     return _reduced("allreduce_mean", grads, comm)
 
 
+@declared
 def allreduce_sum(grads: Variable | Iterable[Variable], comm: Any = None) -> list[TensorVariable]:
     """Sum gradients over all processes, each of which has computed them on its own batch.
 
@@ -137,10 +139,9 @@ def allreduce_sum(grads: Variable | Iterable[Variable], comm: Any = None) -> lis
     return _reduced("allreduce_sum", grads, comm)
 
 
-def _reduced(owner: str, grads: Any, comm: Any) -> list[TensorVariable]:
-    comm = communicator(owner, comm)
-    with named(owner):
-        tensors = checked_tensors("grads", grads)
+def _reduced(name: str, grads: Any, comm: Any) -> list[TensorVariable]:
+    comm = communicator(comm)
+    tensors = checked_tensors("grads", grads)
     labels = [_label(tensor, index) for index, tensor in enumerate(tensors)]
     # MPI knows no float16.
     wide = [pt.cast(t, "float32") if t.type.dtype == "float16" else t for t in tensors]
@@ -149,7 +150,7 @@ def _reduced(owner: str, grads: Any, comm: Any) -> list[TensorVariable]:
         for label, tensor in zip(labels, tensors, strict=True)
     ]
     types = [tensor.type for tensor in wide]
-    results: Any = AllReduce(owner, comm, types, labels)(*wide, return_list=True)
+    results: Any = AllReduce(name, comm, types, labels)(*wide, return_list=True)
     return [
         pt.cast(result, tensor.type.dtype) for result, tensor in zip(results, tensors, strict=True)
     ]

@@ -16,7 +16,7 @@ from pytensor.graph.basic import Variable
 from updates import checkpoint
 from updates.arguments import kind_of
 from updates.call import UpdatesLike, checked_updates
-from updates.declaration import named
+from updates.declaration import declared
 from updates.distributed.machines import BUCKET
 from updates.distributed.processes import agree_on, communicator, is_root
 from updates.hyperparameters import Integer, TrueOrFalse
@@ -25,6 +25,7 @@ from updates.state_dict import assign, checked_value, keyed, to_array
 T = TypeVar("T")
 
 
+@declared
 def broadcast(
     params: SharedVariable | Sequence[SharedVariable] | Mapping[SharedVariable, Any],
     root: int = 0,
@@ -61,40 +62,38 @@ def broadcast(
     >>> w = pytensor.shared(np.random.default_rng().normal(size=3), name="w")
     >>> broadcast([w])  # now w holds the same numbers in all processes
     """
-    owner = "broadcast"
-    comm = communicator(owner, comm)
+    comm = communicator(comm)
     if isinstance(params, Variable):
         params = [params]
     if not isinstance(params, Sequence | Mapping) or isinstance(params, str):
         raise TypeError(
-            f"{owner}: params must be a list of shared variables or a dictionary of updates, got "
+            f"params must be a list of shared variables or a dictionary of updates, got "
             f"{params!r} of type {kind_of(params)}"
         )
     variables = list(params)
     if not variables:
-        raise ValueError(f"{owner}: params is empty, give at least one shared variable")
+        raise ValueError("params is empty, give at least one shared variable")
     for index, variable in enumerate(variables):
         if not isinstance(variable, SharedVariable):
             raise TypeError(
-                f"{owner}: params[{index}] must be a shared variable (made by pytensor.shared), "
+                f"params[{index}] must be a shared variable (made by pytensor.shared), "
                 f"got {variable!r} of type {kind_of(variable)}"
             )
-    with named(owner):
-        Integer(0).check("root", root)
+    Integer(0).check("root", root)
     if root >= comm.size:
         raise ValueError(
-            f"{owner}: root must be a rank from 0 to {comm.size - 1}, as there are {comm.size} "
+            f"root must be a rank from 0 to {comm.size - 1}, as there are {comm.size} "
             f"processes, got {root}"
         )
-    _broadcast(owner, variables, root, comm)
+    _broadcast("broadcast", variables, root, comm)
 
 
-def _broadcast(owner: str, variables: Sequence[Any], root: int, comm: Any) -> None:
+def _broadcast(title: str, variables: Sequence[Any], root: int, comm: Any) -> None:
     arrays = [to_array(variable) for variable in variables]
     is_generator = [
         isinstance(variable.get_value(borrow=True), np.random.Generator) for variable in variables
     ]
-    lines = [f"{owner} of {len(arrays)} variables from rank {root}"]
+    lines = [f"{title} of {len(arrays)} variables from rank {root}"]
     for index, (variable, array, generator) in enumerate(
         zip(variables, arrays, is_generator, strict=True)
     ):
@@ -115,6 +114,7 @@ def _broadcast(owner: str, variables: Sequence[Any], root: int, comm: Any) -> No
         assign(values)
 
 
+@declared
 def shard(
     arrays: Sequence[Any], seed: int = 0, drop_last: bool = False, comm: Any = None
 ) -> list[np.ndarray]:
@@ -156,38 +156,32 @@ def shard(
     >>> len(images) == len(labels), (images[:, 0] * 10 == labels).all()
     (True, np.True_)
     """
-    owner = "shard"
-    comm = communicator(owner, comm)
-    with named(owner):
-        Integer(0).check("seed", seed)
-        TrueOrFalse().check("drop_last", drop_last)
+    comm = communicator(comm)
+    Integer(0).check("seed", seed)
+    TrueOrFalse().check("drop_last", drop_last)
     if not isinstance(arrays, list | tuple):
         raise TypeError(
-            f"{owner}: arrays must be a list of arrays such as [x, y], got an object of type "
+            f"arrays must be a list of arrays such as [x, y], got an object of type "
             f"{kind_of(arrays)}"
         )
     if not arrays:
-        raise ValueError(f"{owner}: arrays is empty, give at least one")
+        raise ValueError("arrays is empty, give at least one")
     data = [np.asarray(array) for array in arrays]
     for index, array in enumerate(data):
         if array.ndim == 0 or array.dtype == object:
-            raise TypeError(
-                f"{owner}: arrays[{index}] must be an array with rows, got {arrays[index]!r}"
-            )
+            raise TypeError(f"arrays[{index}] must be an array with rows, got {arrays[index]!r}")
         if len(array) != len(data[0]):
-            raise ValueError(
-                f"{owner}: arrays[{index}] has {len(array)} rows, arrays[0] has {len(data[0])}"
-            )
-    lines = [f"{owner} of {len(data)} arrays with seed {seed}, drop_last {drop_last}"]
+            raise ValueError(f"arrays[{index}] has {len(array)} rows, arrays[0] has {len(data[0])}")
+    lines = [f"shard of {len(data)} arrays with seed {seed}, drop_last {drop_last}"]
     lines += [f"arrays[{k}]: {array.dtype}, shape {array.shape}" for k, array in enumerate(data)]
     agree_on(comm, lines)
     n_rows = len(data[0])
     size, rest = divmod(n_rows, comm.size)
     if size == 0:
-        raise ValueError(f"{owner}: {n_rows} rows are too few for {comm.size} processes")
+        raise ValueError(f"{n_rows} rows are too few for {comm.size} processes")
     if rest and not drop_last:
         raise ValueError(
-            f"{owner}: {n_rows} rows cannot be dealt out to {comm.size} processes in equal parts; "
+            f"{n_rows} rows cannot be dealt out to {comm.size} processes in equal parts; "
             f"drop_last=True leaves out {rest}"
         )
     order = np.random.default_rng(seed).permutation(n_rows)
@@ -195,6 +189,7 @@ def shard(
     return [array[own] for array in data]
 
 
+@declared
 def save(
     path: str | os.PathLike[str], updates: UpdatesLike, extra: Any = None, comm: Any = None
 ) -> None:
@@ -229,11 +224,12 @@ def save(
     ...     distributed.load(f"{folder}/run.npz", rule)
     {'epoch': 3}
     """
-    comm = communicator("save", comm)
+    comm = communicator(comm)
     agree_on(comm, ["save"])
     _in_root(comm, lambda: checkpoint.save(path, updates, extra))
 
 
+@declared
 def load(
     path: str | os.PathLike[str], updates: UpdatesLike, strict: bool = True, comm: Any = None
 ) -> Any:
@@ -270,15 +266,13 @@ def load(
     --------
     See `save`.
     """
-    owner = "load"
-    comm = communicator(owner, comm)
-    with named(owner):
-        variables = list(checked_updates(updates))
-    keys = list(keyed(owner, updates))
-    lines = [f"{owner} of {len(keys)} variables", *keys]
+    comm = communicator(comm)
+    variables = list(checked_updates(updates))
+    keys = list(keyed(updates))
+    lines = [f"load of {len(keys)} variables", *keys]
     agree_on(comm, lines)
     extra = _in_root(comm, lambda: checkpoint.load(path, updates, strict))
-    _broadcast(owner, variables, 0, comm)
+    _broadcast("load", variables, 0, comm)
     return extra
 
 

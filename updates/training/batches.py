@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from updates.declaration import named, unnamed
 from updates.training.inputs import Input, arrays_for, is_array
 
 CALLS = 100  # calls that make an epoch if a callable has no length
@@ -29,9 +30,13 @@ def source(
     *,
     batch_size: int,
     seed: int,
+    owner: str,
     per_epoch: int | None = None,
 ) -> "Arrays | Stream":
-    """Return a source of batches for data in any form, and check what can be checked now."""
+    """Return a source of batches for data in any form, and check what can be checked now.
+
+    `owner` is the public function that is called: it has returned when batches turn out to be bad.
+    """
     if data is None and not inputs:
         data = []
     if is_array(data):
@@ -42,10 +47,10 @@ def source(
     if isinstance(data, Mapping) or is_list:
         return Arrays(subject, data, inputs, batch_size, seed, per_epoch)
     if isinstance(data, Iterable) and not isinstance(data, str | bytes | set | frozenset):
-        return Stream(subject, data, inputs, per_epoch)
+        return Stream(owner, subject, data, inputs, per_epoch)
     if callable(data) and not isinstance(data, type):
         length = len(data) if hasattr(data, "__len__") else CALLS
-        return Stream(subject, _Calls(data, length), inputs, per_epoch)
+        return Stream(owner, subject, _Calls(data, length), inputs, per_epoch)
     names = ", ".join(map(str, inputs))
     raise TypeError(
         f"{subject} must be arrays for the inputs {names or '(none)'}, an iterable of batches, or "
@@ -119,13 +124,20 @@ class Stream:
     """Batches from an iterable; it may be endless if an epoch has a given length."""
 
     def __init__(
-        self, subject: str, batches: Iterable[Any], inputs: list[Input], per_epoch: int | None
+        self,
+        owner: str,
+        subject: str,
+        batches: Iterable[Any],
+        inputs: list[Input],
+        per_epoch: int | None,
     ) -> None:
+        self.owner = owner
         self.subject = subject
         self.batches = batches
         self.inputs = inputs
         self.per_epoch = per_epoch
-        self.is_iterator = iter(batches) is batches
+        with unnamed():
+            self.is_iterator = iter(batches) is batches
         self._pass: Iterator[Any] = iter(())
 
     def epoch(self, number: int, skip: int = 0) -> Iterator[Batch]:
@@ -149,7 +161,8 @@ class Stream:
             yield self._batch(given, index)
 
     def _batch(self, given: Any, index: int) -> Batch:
-        arrays = arrays_for(f"{self.subject}, batch {index}", given, self.inputs)
+        with named(self.owner):
+            arrays = arrays_for(f"{self.subject}, batch {index}", given, self.inputs)
         return arrays, next((len(array) for array in arrays if np.ndim(array)), 1)
 
 

@@ -6,6 +6,7 @@
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import pytensor
@@ -15,6 +16,7 @@ from pytensor.tensor.variable import TensorVariable
 
 from updates.arguments import is_float_tensor
 from updates.call import checked_updates
+from updates.declaration import unnamed
 from updates.loss_graph import default_updates, inputs_of
 from updates.norms import joint_norm
 from updates.state import copy_of
@@ -31,8 +33,6 @@ class Functions:
 
     Parameters
     ----------
-    owner : str
-        The public function that is called, for messages.
     problem : Problem
     rule, monitor_gradients, monitor_updates, mode
         What the user gave, see `minimize`.
@@ -40,18 +40,19 @@ class Functions:
 
     def __init__(
         self,
-        owner: str,
         problem: Problem,
         rule: Callable[..., Any],
         monitor_gradients: bool,
         monitor_updates: bool,
         mode: Any,
     ) -> None:
-        rule_updates = checked_updates(rule(problem.loss, problem.params))
+        with unnamed():
+            rule_updates = rule(problem.loss, problem.params)
+        rule_updates = checked_updates(rule_updates)
         for variable in problem.updates:
             if variable in rule_updates:
                 raise ValueError(
-                    f"{owner}: {variable} gets a next value from rule and another from updates; "
+                    f"{variable} gets a next value from rule and another from updates; "
                     "leave it out of params or of updates"
                 )
         self.updates: Any = OrderedDict({**problem.updates, **rule_updates})
@@ -60,7 +61,7 @@ class Functions:
         for needed in inputs_of(self.updates.values()):
             if needed not in inputs:
                 raise ValueError(
-                    f"{owner}: the updates of rule need the input {needed!r}, for which there is "
+                    f"the updates of rule need the input {needed!r}, for which there is "
                     "no data; use a shared variable or a schedule"
                 )
 
@@ -85,12 +86,10 @@ class Functions:
         kept_best = {best: best for best in self._best.values()}
         self.kept = OrderedDict({**self.updates, **advanced, **kept_best})
 
-        self.step = pytensor.function(
-            inputs, returned, updates=self.updates, mode=mode, on_unused_input="ignore"
-        )
-        self.evaluate = pytensor.function(
-            inputs, evaluated, mode=mode, no_default_updates=True, on_unused_input="ignore"
-        )
+        compiled = partial(pytensor.function, inputs, mode=mode, on_unused_input="ignore")
+        with unnamed():
+            self.step = compiled(returned, updates=self.updates)
+            self.evaluate = compiled(evaluated, no_default_updates=True)
 
     def keep_best(self) -> None:
         """Remember the present values of the model as the best."""
@@ -107,7 +106,7 @@ class Functions:
         return {name: joint_norm([x]) for name, x in zip(names, tensors, strict=True)}
 
 
-def check_mode(owner: str, mode: Any) -> None:
+def check_mode(mode: Any) -> None:
     """Refuse a mode that PyTensor does not know."""
     try:
         known = isinstance(get_mode(mode), Mode)
@@ -115,6 +114,6 @@ def check_mode(owner: str, mode: Any) -> None:
         known = False
     if not known:
         raise ValueError(
-            f"{owner}: mode must be one that pytensor.function knows, such as 'FAST_COMPILE', "
+            "mode must be one that pytensor.function knows, such as 'FAST_COMPILE', "
             f"'NUMBA' or 'JAX', got {mode!r}"
         )

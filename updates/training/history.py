@@ -7,7 +7,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from updates.declaration import public
+from updates.declaration import named, public
 
 Column = dict[str, list[float]]
 
@@ -53,6 +53,7 @@ class History:
         """Summarize the run in a line."""
         return f"<History: {self}>"
 
+    @named("History.plot")
     def plot(self, monitor: str = "loss", axes: Any = None) -> Any:
         """Draw the curves of one monitor over the steps, with matplotlib.
 
@@ -77,7 +78,7 @@ class History:
         """
         if monitor not in {**self.train, **self.valid}:
             known = ", ".join(name for name in self.valid if name not in ("epoch", "step"))
-            raise ValueError(f"History.plot: there is no monitor {monitor!r}, only {known}")
+            raise ValueError(f"there is no monitor {monitor!r}, only {known}")
         if axes is None:
             try:
                 from matplotlib import pyplot

@@ -9,10 +9,11 @@ from collections import deque
 from collections.abc import Generator
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
+from updates.declaration import named
 from updates.training.batches import Arrays, Stream
 from updates.training.functions import Functions
 from updates.training.history import History, append, last
@@ -47,7 +48,7 @@ class Training:
     Parameters
     ----------
     owner : str
-        The public function that is called, for messages.
+        The public function that is called: it has returned when these errors are raised.
     functions : Functions
     train, valid : Arrays or Stream
         The batches; both may be the same object.
@@ -109,7 +110,8 @@ class Training:
         """Continue from the checkpoint, or begin with a validation."""
         self.functions.keep_best()
         if self.checkpoint.exists():
-            self.at, self.history = self.checkpoint.load()
+            with named(self.owner):
+                self.at, self.history = self.checkpoint.load()
             self._replay()
         self.progress.start(self.at.step)
         if not self.history.valid:
@@ -123,7 +125,7 @@ class Training:
         complete = self._train_batches()
         if complete and not at.batches:
             if not at.step:
-                raise ValueError(f"{self.owner}: train gave no batches")
+                self._refuse(ValueError("train gave no batches"))
             self.history.stopped = "the end of train"
         improved = False
         if complete and at.batches:
@@ -154,7 +156,7 @@ class Training:
                 for index in names:
                     sums[index] += rows * float(values[index])
             elif not self.functions.is_guarded:
-                raise self._diverged(values[0], gradient_sums_before, gradient_sums)
+                self._refuse(self._diverged(values[0], gradient_sums_before, gradient_sums))
             progress.step(at.step, at.epoch + 1, sums[0] / (at.rows or 1))
             if self.interrupt.requested:
                 return False
@@ -172,9 +174,11 @@ class Training:
             sums = sums + rows * np.array([float(x) for x in functions.evaluate(*batch)])
             total += rows
         if not total:
-            raise ValueError(
-                f"{self.owner}: valid gave no batches; an iterator gives its batches only once, a "
-                "list or a callable gives them for every validation"
+            self._refuse(
+                ValueError(
+                    "valid gave no batches; an iterator gives its batches only once, a list or a "
+                    "callable gives them for every validation"
+                )
             )
         means = dict(zip(functions.names, (sums / total).tolist(), strict=False))
         record = {"epoch": at.epoch, "step": at.step, **means}
@@ -182,9 +186,11 @@ class Training:
         loss, best = record["loss"], self.history.best
         self.progress.valid = loss
         if not math.isfinite(loss) and not functions.is_guarded:
-            raise FloatingPointError(
-                f"{self.owner}: the validation loss is {loss} after step {at.step} (epoch "
-                f"{at.epoch}); {self._kept()}"
+            self._refuse(
+                FloatingPointError(
+                    f"the validation loss is {loss} after step {at.step} (epoch {at.epoch}); "
+                    f"{self._kept()}"
+                )
             )
         improved = loss < best.get("loss", math.inf)
         if improved:
@@ -246,9 +252,13 @@ class Training:
                 culprit = f"the gradient of {names[np.argmin(np.isfinite(sums))]!r} {when}"
                 break
         return FloatingPointError(
-            f"{self.owner}: the loss is {float(loss)} in epoch {at.epoch + 1}, step {at.batches} "
+            f"the loss is {float(loss)} in epoch {at.epoch + 1}, step {at.batches} "
             f"(step {at.step} of all); {culprit}; {self._kept()}"
         )
+
+    def _refuse(self, error: Exception) -> NoReturn:
+        with named(self.owner):
+            raise error
 
     def _kept(self) -> str:
         best = self.history.best

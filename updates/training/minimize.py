@@ -13,7 +13,7 @@ from pytensor.graph.basic import Variable
 
 from updates.arguments import Params
 from updates.call import UpdatesLike
-from updates.declaration import declared, named, public
+from updates.declaration import declared, unnamed
 from updates.hyperparameters import Count, Flag, Natural, NonNegativeNumber, WaitingRule
 from updates.training.batches import Stream, source
 from updates.training.functions import Functions, check_mode
@@ -172,7 +172,7 @@ def iterate(
     return _training("iterate", **locals()).epochs(give_way=True)
 
 
-@public
+@declared
 @with_arguments_of(iterate)
 def minimize(**arguments: Any) -> History:
     """Minimize a loss: compile a rule, run it over mini-batches, keep the best parameters.
@@ -217,13 +217,13 @@ def minimize(**arguments: Any) -> History:
     >>> history.train["epoch"][-1], history.train["step"][-1], history.valid["epoch"][:3]
     (100, 400, [0, 10, 20])
     """
-    with named("minimize"):
-        epochs = _training("minimize", **arguments).epochs()
-    while True:
-        try:
-            next(epochs)
-        except StopIteration as end:
-            return end.value
+    epochs = _training("minimize", **arguments).epochs()
+    with unnamed():  # the loop itself names its errors, and those of the user's code pass
+        while True:
+            try:
+                next(epochs)
+            except StopIteration as end:
+                return end.value
 
 
 def _training(
@@ -250,21 +250,23 @@ def _training(
 ) -> Training:
     """Check all arguments, compile, and join the parts of a run."""
     if not isinstance(batch_size, Integral) or isinstance(batch_size, bool):
-        raise TypeError(f"{owner}: batch_size must be an integer, got {batch_size!r}")
-    check_path(owner, checkpoint)
-    check_mode(owner, mode)
-    problem = Problem(owner, loss, params, inputs, updates, monitors)
+        raise TypeError(f"batch_size must be an integer, got {batch_size!r}")
+    check_path(checkpoint)
+    check_mode(mode)
+    problem = Problem(loss, params, inputs, updates, monitors)
 
-    batches = partial(source, inputs=problem.inputs, batch_size=int(batch_size), seed=seed)
-    trained = batches(f"{owner}: train", train, per_epoch=train_batches)
-    validated = trained if valid is None else batches(f"{owner}: valid", valid)
+    batches = partial(
+        source, inputs=problem.inputs, batch_size=int(batch_size), seed=seed, owner=owner
+    )
+    trained = batches("train", train, per_epoch=train_batches)
+    validated = trained if valid is None else batches("valid", valid)
     if valid is None and isinstance(trained, Stream) and trained.is_iterator:
         raise ValueError(
-            f"{owner}: valid is train by default, but train is an iterator, which gives batches "
+            "valid is train by default, but train is an iterator, which gives batches "
             "only once; give valid as well, or train as a list of batches or a callable"
         )
 
-    functions = Functions(owner, problem, rule, monitor_gradients, monitor_updates, mode)
+    functions = Functions(problem, rule, monitor_gradients, monitor_updates, mode)
     fingerprint = {
         "batch_size": int(batch_size),
         "seed": int(seed),
@@ -280,6 +282,6 @@ def _training(
         trained,
         validated,
         ends,
-        RunCheckpoint(owner, checkpoint, checkpoint_every, functions.kept, fingerprint),
+        RunCheckpoint(checkpoint, checkpoint_every, functions.kept, fingerprint),
         Progress(owner, progress, ends.most_steps(trained.per_epoch)),
     )

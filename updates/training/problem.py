@@ -27,32 +27,28 @@ class Problem:
 
     Parameters
     ----------
-    owner : str
-        The public function that is called, for messages.
     loss, params, inputs, updates, monitors
         What the user gave, see `minimize`.
     """
 
-    def __init__(
-        self, owner: str, loss: Any, params: Any, inputs: Any, updates: Any, monitors: Any
-    ) -> None:
+    def __init__(self, loss: Any, params: Any, inputs: Any, updates: Any, monitors: Any) -> None:
         self.loss: Any = checked_loss(loss, "training shows its value")
         self.updates: Updates = OrderedDict()
         if updates is not None and not (isinstance(updates, Mapping | list) and not updates):
             self.updates = checked_updates(updates)
-        self.monitors = _checked_monitors(owner, monitors)
+        self.monitors = _checked_monitors(monitors)
         if params is None:
             params = params_of(self.loss, without=self.updates)
             if not params:
                 raise ValueError(
-                    f"{owner}: the loss depends on no floating-point shared variable, so there is "
+                    "the loss depends on no floating-point shared variable, so there is "
                     "nothing to train; make the parameters with pytensor.shared"
                 )
         self.params, self.grads = checked_grads(self.loss, params)
         needed = inputs_of([self.loss, *self.monitors.values(), *self.updates.values()])
         self.inputs = [
             Input(variable)
-            for variable in (needed if inputs is None else _checked_inputs(owner, inputs, needed))
+            for variable in (needed if inputs is None else _checked_inputs(inputs, needed))
         ]
 
     @property
@@ -62,7 +58,7 @@ class Problem:
         return [p if table is None else table for p, table in zip(self.params, tables, strict=True)]
 
 
-def _checked_monitors(owner: str, monitors: Any) -> dict[str, TensorVariable]:
+def _checked_monitors(monitors: Any) -> dict[str, TensorVariable]:
     if monitors is None:
         return {}
     pairs = list(monitors.items()) if isinstance(monitors, Mapping) else monitors
@@ -70,34 +66,33 @@ def _checked_monitors(owner: str, monitors: Any) -> dict[str, TensorVariable]:
         isinstance(pair, tuple) and len(pair) == 2 for pair in pairs
     ):
         raise TypeError(
-            f"{owner}: monitors must be a dictionary of name to symbolic scalar, got {monitors!r} "
+            f"monitors must be a dictionary of name to symbolic scalar, got {monitors!r} "
             f"of type {type(monitors).__name__}"
         )
     checked: dict[str, TensorVariable] = {}
     for name, expression in pairs:
         if not isinstance(name, str):
             raise TypeError(
-                f"{owner}: the names of monitors must be strings, got {name!r} of type "
-                f"{type(name).__name__}"
+                f"the names of monitors must be strings, got {name!r} of type {type(name).__name__}"
             )
         if name in TAKEN_NAMES or name in checked:
-            raise ValueError(f"{owner}: monitors may not be called {name!r}, which is taken")
+            raise ValueError(f"monitors may not be called {name!r}, which is taken")
         is_tensor = isinstance(expression, Variable) and isinstance(expression.type, TensorType)
         if not is_tensor or expression.type.ndim != 0:
             raise TypeError(
-                f"{owner}: monitors[{name!r}] must be a symbolic scalar, such as error.mean(), got "
+                f"monitors[{name!r}] must be a symbolic scalar, such as error.mean(), got "
                 f"{expression!r} of type {kind_of(expression)}"
             )
         checked[name] = expression
     return checked
 
 
-def _checked_inputs(owner: str, inputs: Any, needed: list[Variable]) -> list[Variable]:
+def _checked_inputs(inputs: Any, needed: list[Variable]) -> list[Variable]:
     if isinstance(inputs, Variable):
         inputs = [inputs]
     if not isinstance(inputs, list | tuple):
         raise TypeError(
-            f"{owner}: inputs must be a list of symbolic inputs, got {inputs!r} of type "
+            f"inputs must be a list of symbolic inputs, got {inputs!r} of type "
             f"{type(inputs).__name__}"
         )
     for index, variable in enumerate(inputs):
@@ -107,14 +102,12 @@ def _checked_inputs(owner: str, inputs: Any, needed: list[Variable]) -> list[Var
             or isinstance(variable, SharedVariable | Constant)
         ):
             raise TypeError(
-                f"{owner}: inputs[{index}] must be a symbolic input, such as pt.matrix('x'), got "
+                f"inputs[{index}] must be a symbolic input, such as pt.matrix('x'), got "
                 f"{variable!r} of type {kind_of(variable)}"
             )
         if variable in inputs[:index]:
-            raise ValueError(f"{owner}: inputs has {variable!r} twice")
+            raise ValueError(f"inputs has {variable!r} twice")
     for variable in needed:
         if variable not in inputs:
-            raise ValueError(
-                f"{owner}: inputs lacks {variable!r}, which loss, monitors or updates need"
-            )
+            raise ValueError(f"inputs lacks {variable!r}, which loss, monitors or updates need")
     return list(inputs)

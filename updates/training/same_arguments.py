@@ -7,10 +7,9 @@ import functools
 import inspect
 import re
 from collections.abc import Callable
-from copy import copy
 from typing import Any, ParamSpec, TypeVar
 
-from updates.declaration import declaration_of, named
+from updates.declaration import declaration_of
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -27,19 +26,12 @@ def with_arguments_of(model: Callable[P, Any]) -> Callable[[Callable[..., T]], C
     signature = inspect.signature(model)
 
     def decorate(function: Callable[..., T]) -> Callable[P, T]:
-        declaration = copy(declaration_of(model))
-        declaration.name = function.__name__
-
         @functools.wraps(function)
         def bound(*args: P.args, **kwargs: P.kwargs) -> T:
-            arguments = declaration.bind(args, kwargs)
-            with named(declaration.name):
-                declaration.check(arguments)
-            return function(**arguments)
+            return function(**declaration_of(model).bind(args, kwargs))
 
         returned = inspect.signature(function).return_annotation
         attributes: dict[str, Any] = vars(bound)
-        attributes["__declaration__"] = declaration
         attributes["__signature__"] = signature.replace(return_annotation=returned)
         bound.__annotations__ = {**model.__annotations__, "return": returned}
         bound.__doc__ = _completed(function.__doc__, model.__doc__)

@@ -39,8 +39,6 @@ class RunCheckpoint:
 
     Parameters
     ----------
-    owner : str
-        The public function that is called, for messages.
     path : path or None
         The file.
     seconds : float
@@ -53,13 +51,11 @@ class RunCheckpoint:
 
     def __init__(
         self,
-        owner: str,
         path: str | os.PathLike[str] | None,
         seconds: float,
         variables: Updates,
         fingerprint: dict[str, Any],
     ) -> None:
-        self.owner = owner
         self.path = path
         self.seconds = seconds
         self.variables = variables
@@ -91,8 +87,8 @@ class RunCheckpoint:
     def load(self) -> tuple[Position, History]:
         """Restore the variables and return the rest; if anything does not match, change nothing."""
         assert self.path is not None
-        values, extra = read(self.owner, self.path, self.variables)
-        subject = f"{self.owner}: {os.fspath(self.path)!r}"
+        values, extra = read(self.path, self.variables)
+        subject = repr(os.fspath(self.path))
         made = extra.get("training") if isinstance(extra, dict) else None
         if not isinstance(made, dict) or made.keys() != self.fingerprint.keys():
             raise CheckpointError(f"{subject} is not a checkpoint of iterate or minimize")
@@ -106,21 +102,18 @@ class RunCheckpoint:
         return Position(**extra["at"]), History(extra["train"], extra["valid"], extra["best"])
 
 
-def check_path(owner: str, checkpoint: Any) -> None:
+def check_path(checkpoint: Any) -> None:
     """Refuse a path that cannot become a file."""
     if checkpoint is None:
         return
     if not isinstance(checkpoint, str | os.PathLike):
         raise TypeError(
-            f"{owner}: checkpoint must be a path, got {checkpoint!r} of type "
-            f"{type(checkpoint).__name__}"
+            f"checkpoint must be a path, got {checkpoint!r} of type {type(checkpoint).__name__}"
         )
     folder = os.path.dirname(os.path.abspath(checkpoint))
     if not os.path.isdir(folder):
         raise FileNotFoundError(
-            f"{owner}: checkpoint cannot be written to {folder!r}, which is not a folder"
+            f"checkpoint cannot be written to {folder!r}, which is not a folder"
         )
     if os.path.isdir(checkpoint or "."):
-        raise IsADirectoryError(
-            f"{owner}: checkpoint must be a file, and {checkpoint!r} is a folder"
-        )
+        raise IsADirectoryError(f"checkpoint must be a file, and {checkpoint!r} is a folder")
