@@ -7,7 +7,7 @@ import pytest
 
 # PyTensor switches JAX's 64-bit numbers on or off when it loads it, by floatX at that time.
 with suppress(ImportError):
-    import pytensor.link.jax.dispatch  # noqa: F401
+    import pytensor.link.jax.dispatch
 
 # PyTensor notes for every variable where it was made, which takes a third of the time in which a
 # rule builds its graph.
