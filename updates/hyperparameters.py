@@ -29,8 +29,8 @@ from pytensor.tensor.variable import TensorVariable
 
 from updates import provenance
 
-Schedule = Callable[[Any], Any]
-Hyperparameter = Real | float | np.number | Variable | Schedule
+ScheduleFunction = Callable[[Any], Any]
+Hyperparameter = Real | float | np.number | Variable | ScheduleFunction
 
 
 class _Required:
@@ -298,7 +298,7 @@ def is_schedule(value: Any) -> bool:
     return callable(value) and not isinstance(value, Variable)
 
 
-def evaluate(kind: Scalar, name: str, schedule: Schedule, step: Variable) -> Any:
+def evaluate(kind: Scalar, name: str, schedule: ScheduleFunction, step: Variable) -> Any:
     """Call a schedule with the symbolic step and check what it returns.
 
     Raises
