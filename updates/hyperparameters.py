@@ -16,6 +16,7 @@ the public function is added by that function, once (``updates.declaration``).
 
 import math
 import types
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from numbers import Integral, Real
@@ -68,7 +69,7 @@ class Interval(NamedTuple):
         return words.removeprefix("and ").removesuffix(" and")
 
 
-class Kind:
+class Kind(ABC):
     """What the annotation of a hyperparameter carries: what it admits, and how it is used.
 
     Attributes
@@ -85,16 +86,16 @@ class Kind:
     example = "0.01"
     words = ""
 
+    @abstractmethod
     def check(self, name: str, value: Any, schedules: bool = True) -> None:
         """Raise a TypeError or a ValueError that names the argument if the value is not admitted.
 
         `schedules` tells whether a schedule is admitted where a scalar is.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def described(self, schedules: bool = True) -> tuple[str, str]:
         """Return the type and the range, as a docstring has them."""
-        raise NotImplementedError
 
     def kept(self, value: Any) -> Any:
         """Return a checked value in the form in which a `Schedule` keeps it."""
