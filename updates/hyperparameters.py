@@ -74,15 +74,12 @@ class Kind(ABC):
 
     Attributes
     ----------
-    expected : str
-        What a value must be, for messages.
     example : str
         A value, for the message that one is missing.
     words : str
         What it is for, where the function itself does not say.
     """
 
-    expected: str
     example = "0.01"
     words = ""
 
