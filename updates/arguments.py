@@ -300,7 +300,8 @@ def _in_type_of(param: TensorSharedVariable, subject: str, symbol: Any) -> Tenso
     symbol = provenance.cast(symbol, param.type.dtype)
     if any(length == 1 for length in param.type.shape):
         # Without this, a parameter that broadcasts would get a next value that need not.
-        symbol = provenance.reads_as(pt.specify_shape(symbol, param.type.shape))
+        fixed = pt.specify_shape(symbol, param.type.shape)
+        symbol = symbol if fixed is symbol else provenance.reads_as(fixed)
     lengths = zip(symbol.type.shape, param.type.shape, strict=True)
     if any(known == 1 != length for known, length in lengths):
         # Nor may a parameter that need not broadcast, or its state, get a next value that does.
