@@ -13,7 +13,8 @@ from pytensor.compile.sharedvalue import SharedVariable
 from pytensor.graph.basic import Constant, Variable
 from pytensor.graph.traversal import walk
 
-from updates.description.formula import joins_finite, sources_of
+from updates import provenance
+from updates.description.formula import sources_of
 from updates.description.gradients import gradients_in
 
 
@@ -33,6 +34,9 @@ def reads_of(items: Mapping[Any, Variable]) -> dict[Any, Reads]:
     from old values before any is stored.
     """
     gradients = gradients_in(items.values())
+
+    def joins_finite(variable: Any) -> bool:
+        return provenance.of(variable).symbol == "finite"
 
     def above(variable: Any) -> list[Variable]:
         is_end = variable in gradients or joins_finite(variable)

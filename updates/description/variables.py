@@ -10,6 +10,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -19,9 +20,10 @@ from updates import provenance
 from updates.arguments import NO_GRADIENT, checked_loss, is_float_tensor
 from updates.call import checked_updates
 from updates.declaration import named
-from updates.description.formula import Formulas, Leaf, Tree, is_clock
+from updates.description.formula import Formulas
 from updates.description.gradients import gradients_in
-from updates.description.writing import Names, written, written_in_latex
+from updates.description.operations import Leaf, Tree
+from updates.description.writing import Names, Writer
 from updates.loss_graph import default_updates, params_of
 from updates.state import is_state
 from updates.state_dict import keyed
@@ -44,21 +46,32 @@ class Described:
     shape: tuple[int, ...] | None
     dtype: str
     bytes: int
-    formula: str
-    template: str
     own: Any = field(repr=False)
     sides: tuple[Tree, Tree] = field(repr=False)
     names: Names = field(repr=False)
 
+    @cached_property
+    def formula(self) -> str:
+        """The formula, with the variable's own name."""
+        return self.text(template=False)
+
+    @cached_property
+    def template(self) -> str:
+        """The formula with ``p`` for the parameter that the variable is or belongs to."""
+        return self.text(template=True)
+
     def text(self, template: bool, cut: bool = True) -> str:
         """Write the formula as text, all of it or as much as is readable."""
-        own_name = "p" if template else self.names.params.get(self.own, "")
-        return written(self.names, self.sides, self.variable, self.own, own_name, cut)
+        text, *definitions = self._writer(template).formula(*self.sides, self.variable, cut)
+        return text + (f", with {'; '.join(definitions)}" if definitions else "")
 
     def latex(self, template: bool) -> list[str]:
         """Write the formula, and each definition that it needs, as mathematics."""
+        return self._writer(template, latex=True).formula(*self.sides, self.variable)
+
+    def _writer(self, template: bool, latex: bool = False) -> Writer:
         own_name = "p" if template else self.names.params.get(self.own, "")
-        return written_in_latex(self.names, self.sides, self.variable, self.own, own_name)
+        return Writer(self.names, self.own, own_name, latex)
 
 
 def described(
@@ -77,10 +90,6 @@ def described(
     rows = []
     for variable in items:
         own = variable if roles[variable] == "parameter" else provenance.of(variable).param
-        formula, template = (
-            written(names, sides[variable], variable, own, name)
-            for name in (names.params.get(own, ""), "p")
-        )
         rows.append(
             Described(
                 variable,
@@ -88,8 +97,6 @@ def described(
                 roles[variable],
                 None if own is None else keys.get(own) or own.name or "a nameless parameter",
                 *_facts(variable),
-                formula,
-                template,
                 own,
                 sides[variable],
                 names,
@@ -141,7 +148,8 @@ def abbreviated(names: Sequence[str], width: int) -> str:
 
 def _role(variable: Any, params_of_loss: Iterable[Any] | None) -> str:
     if is_state(variable):
-        return "time" if is_clock(variable) else "state"
+        is_counter = str(variable.name).endswith("/step") and variable.type.dtype == "int64"
+        return "time" if is_counter else "state"
     if params_of_loss is None:
         return "parameter" if is_float_tensor(variable) else "other"
     return "parameter" if variable in set(params_of_loss) else "other"
