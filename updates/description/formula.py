@@ -52,16 +52,8 @@ _FEW = 8
 class Formulas:
     """The trees of the next values of a dictionary.
 
-    Parameters
-    ----------
-    items : dict
-        Shared variable to next value.
-    leaves : dict
-        The leaves of shared variables that have a name in the dictionary.
-    gradients : dict
-        The gradients in these graphs.
-    loss : symbolic scalar, optional
-        What is minimized, if it is known.
+    They end at gradients, at the loss if it is known, and at leaves: those that have a name in
+    the dictionary are given, and others are added.
     """
 
     def __init__(
@@ -174,43 +166,36 @@ class Formulas:
 
     def _new_leaf(self, variable: Any) -> Leaf:
         record = provenance.of(variable)
+        name = variable.name or "nameless"
+        owners = () if record.param is None else (record.param,)
         if variable in self.gradients:
             gradient = self.gradients[variable]
-            moved = [
-                p for p, own in zip(gradient.at, gradient.params, strict=False) if p is not own
-            ]
-            point = moved[0] if moved else None
-            kind = gradient.kind
-            return Leaf(variable, kind, kind, gradient.params, is_symbol=True, of=point)
+            at = zip(gradient.at, gradient.params, strict=False)
+            point = next((p for p, own in at if p is not own), None)
+            return Leaf(variable, gradient.kind, "", gradient.params, is_symbol=True, of=point)
         if variable in self._schedules:
             name, clock = self._schedules[variable]
-            return Leaf(variable, name, name, end="(step)", of=clock)
+            return Leaf(variable, name, end="(step)", of=clock)
         if record.symbol == "t":
             [clock] = [v for v in ancestors([variable]) if is_state(v)]
             same = [leaf for leaf in self.leaves.values() if (leaf.name, leaf.of) == ("t", clock)]
             time = Leaf(variable, "t", f"{record.owner}.t", is_symbol=True, of=clock)
             return same[0] if same else time
         if record.symbol:
-            name = record.symbol.removesuffix("()")
+            name, brackets, _ = record.symbol.partition("()")
             own = self.gradients.get(record.param)
-            owners = (record.param,) if own is None else own.params
-            end = record.symbol[len(name) :]
-            owners = owners if record.param is not None else ()
-            return Leaf(variable, name, name, owners, end, is_symbol=True)
+            owners = owners if own is None else own.params
+            return Leaf(variable, name, "", owners, brackets, is_symbol=True)
         if variable.owner is not None and isinstance(variable.owner.op, RandomVariable):
-            name = str(variable.owner.op.name)
-            return Leaf(variable, name, name, end="()", is_symbol=True)
-        if variable in self._losses:
-            name = variable.name or "loss"
-            return Leaf(variable, name, name)
+            return Leaf(variable, str(variable.owner.op.name), end="()", is_symbol=True)
         if isinstance(variable, Constant):
-            return Leaf(variable, "constant", "constant")
-        name = variable.name or "nameless"
-        if is_state(variable):
+            name = "constant"
+        elif variable in self._losses:
+            name = variable.name or "loss"
+        elif is_state(variable):
             parts = name.split("/")
-            owners = () if record.param is None else (record.param,)
             return Leaf(variable, parts[-1], ".".join(parts[-2:]), owners)
-        return Leaf(variable, name, name)
+        return Leaf(variable, name)
 
     # --- Operations ---------------------------------------------------------------------------
 
@@ -236,9 +221,9 @@ class Formulas:
             return listed(args)
         if isinstance(op, Join):
             # PyTensor 3.0 gives the axis as the first input.
-            has_axis = hasattr(op, "axis")
-            axis = op.axis if has_axis else node.inputs[0].data
-            return call("concatenate", [listed(args if has_axis else args[1:])], [f"axis={axis}"])
+            axis = getattr(op, "axis", None)
+            args, axis = (args[1:], node.inputs[0].data) if axis is None else (args, axis)
+            return call("concatenate", [listed(args)], [f"axis={axis}"])
         if isinstance(op, Shape_i):
             return index([str(op.i)], (call("shape", args),))
         if name in PRODUCTS:

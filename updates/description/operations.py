@@ -73,65 +73,42 @@ _AROUND |= {
     name: (rf"\{name}\left(", r"\right)")
     for name in ("exp", "log", "sin", "cos", "tan", "sinh", "cosh", "tanh", "max", "min")
 }
-_ESCAPES = {c: rf"\{c}" for c in "{}$&#%_"} | {"<": r"\lt ", ">": r"\gt ", "`": "", " ": r"\ "}
+_ESCAPES: dict[str, Any] = {c: rf"\{c}" for c in "{}$&#%_"} | {
+    "<": r"\lt ",
+    ">": r"\gt ",
+    "`": "",
+    " ": r"\ ",
+}
 _ESCAPES |= {"\\": r"\backslash ", "^": r"\hat{}", "~": r"\sim "}
 
 
 @dataclass(frozen=True, eq=False)
 class Leaf:
-    """What is not taken apart.
+    """What is not taken apart; two leaves are two variables."""
 
-    Parameters
-    ----------
-    variable : symbolic or shared variable
-        What it stands for; two leaves are two variables.
-    name, clear : str
-        What it is called, briefly and where that is not clear.
-    owners : tuple of shared variables
-        The parameters that it belongs to, in whose formulas it needs no other name.
-    end : str
-        What follows the name: "()" for random draws, "(step)" for schedules.
-    is_symbol : bool
-        Whether the name is the library's own word for it.
-    of : variable, optional
-        The step counter that it is the time of, or the point that a gradient is taken at.
-    """
-
-    variable: Any
-    name: str
-    clear: str
-    owners: tuple[Any, ...] = ()
-    end: str = ""
-    is_symbol: bool = False
-    of: Any = None
+    variable: Any  # what it stands for
+    name: str  # what it is called where that is clear
+    clear: str = ""  # and where it is not
+    owners: tuple[Any, ...] = ()  # the parameters in whose formulas it needs no other name
+    end: str = ""  # what follows the name: "()" for random draws, "(step)" for schedules
+    is_symbol: bool = False  # whether the name is the library's own word for it
+    of: Any = None  # the step counter of a time, the point that a gradient is taken at
 
 
 @dataclass(frozen=True, eq=False)
 class Tree:
     """An operation on trees, with the patterns to write it, or a leaf.
 
-    Parameters
-    ----------
-    text, latex : str
-        The patterns; without one for LaTeX it is that of the text.
-    args : tuple of trees
-        The operands.
-    level : int
-        How strongly it binds.
-    inside, inside_latex : tuple of int
-        What the places of operands ask for; nothing where the tuple has no entry.
-    kind : str
-        "leaf", "new" (the new value of a leaf), "at" (a gradient at a point), "joint" (may be
-        written as one for all parameters), "named" (may have the name of a new value), "where".
-    what : any
-        The leaf, the function that joins, the new values, or the condition.
+    The kinds are "leaf", "new" (the new value of a leaf), "at" (a gradient at a point), "joint"
+    (may be written as one for all parameters), "named" (may have the name of a new value) and
+    "where"; ``what`` is the leaf, the function that joins, the new values, or the condition.
     """
 
     text: str
     args: tuple["Tree", ...] = ()
-    latex: str = ""
+    latex: str = ""  # as in text where there is none
     level: int = ATOM
-    inside: tuple[int, ...] = ()
+    inside: tuple[int, ...] = ()  # what places ask for: nothing where there is no entry
     inside_latex: tuple[int, ...] | None = None
     kind: str = ""
     what: Any = None

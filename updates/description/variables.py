@@ -2,8 +2,6 @@
 
 - ``Described``: one variable
 - ``described``: all variables of a dictionary, parameters first
-- ``all_items``: a dictionary with what a function adds by itself
-- ``checked_params_of``: the parameters of a loss, if there is one
 - ``grouped``: variables of which the same is said, but for their parameter
 - ``abbreviated``: many names in little space
 """
@@ -75,12 +73,22 @@ class Described:
 
 
 def described(
-    owner: str, items: dict[Any, Variable], loss: Variable | None, params: Iterable[Any] | None
-) -> list[Described]:
-    """Describe each variable of a dictionary that `all_items` returned.
+    owner: str, updates: Any, loss: Variable | None
+) -> tuple[list[Described], dict[Any, Variable], list[Any] | None]:
+    """Describe each variable of a dictionary, and of what a function adds to it by itself.
 
-    With `params`, those of the loss, nothing but these is a parameter.
+    Returns the rows, all items, and the parameters of the loss: with a loss, nothing but these is
+    a parameter.
     """
+    with named(owner):
+        items = dict(checked_updates(updates))
+        items |= default_updates(items.values(), without=items)
+        if loss is not None:
+            checked_loss(loss, "parameters are what it depends on")
+        try:
+            params = None if loss is None else params_of(loss)
+        except NO_GRADIENT as error:
+            raise ValueError(f"PyTensor cannot differentiate this loss: {error}") from error
     keys = {variable: key for key, variable in keyed(owner, items).items()}
     roles = {variable: _role(variable, params) for variable in items}
     gradients = gradients_in(items.values(), loss)
@@ -102,26 +110,7 @@ def described(
                 names,
             )
         )
-    return sorted(rows, key=lambda row: ROLES.index(row.role))
-
-
-def all_items(owner: str, updates: Any) -> dict[Any, Variable]:
-    """Return the items of a dictionary with those that a function adds by itself."""
-    with named(owner):
-        copy = checked_updates(updates)
-    return {**copy, **default_updates(copy.values(), without=copy)}
-
-
-def checked_params_of(owner: str, loss: Variable | None) -> list[Any] | None:
-    """Find the parameters of a loss, or say why there are none."""
-    if loss is None:
-        return None
-    with named(owner):
-        checked_loss(loss, "parameters are what it depends on")
-    try:
-        return params_of(loss)
-    except NO_GRADIENT as error:
-        raise ValueError(f"{owner}: PyTensor cannot differentiate this loss: {error}") from error
+    return sorted(rows, key=lambda row: ROLES.index(row.role)), items, params
 
 
 def grouped(rows: Sequence[Described]) -> list[list[Described]]:

@@ -73,7 +73,7 @@ class Names:
         for leaf in leaves:
             name = self._text(leaf, leaf.name)
             if name in taken or any(briefs[place] > 1 for place in places(leaf, name)):
-                name = self._text(leaf, leaf.clear)
+                name = self._text(leaf, leaf.clear or leaf.name)
             count, first = 1, name
             while name in taken or used & {*places(leaf, name)}:
                 count += 1
