@@ -8,11 +8,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from pytensor.compile.sharedvalue import SharedVariable
 from pytensor.graph.basic import Variable
 
 from updates.call import UpdatesLike
 from updates.declaration import public
-from updates.description.reads import is_given, reads_of
+from updates.description.reads import reads_of
 from updates.description.variables import (
     Described,
     abbreviated,
@@ -119,7 +120,7 @@ def diagram_of(updates: UpdatesLike, loss: Variable | None = None) -> Diagram:
     """Find what there is to draw; the order of the items has no part in it."""
     rows, items, _ = described("draw", updates, loss)
     reads = reads_of(items)
-    groups = sorted(map(_in_order, grouped(rows)), key=lambda group: _place(group[0]))
+    groups = grouped(sorted(rows, key=_place))
     keys = {row.variable: _label(group) for group in groups for row in group}
     roles = {_label(group): group[0].role for group in groups}
     new = {_label(group): _label(group, "'") for group in groups}
@@ -136,10 +137,6 @@ def diagram_of(updates: UpdatesLike, loss: Variable | None = None) -> Diagram:
         for old in sources
     }
     return Diagram({key: key for key in roles}, new, roles, frozenset(lines))
-
-
-def _in_order(group: list[Described]) -> list[Described]:
-    return sorted(group, key=_place)
 
 
 def _place(row: Described) -> tuple[Any, ...]:
@@ -165,7 +162,8 @@ def _joined(names: list[str]) -> str:
 
 def _outside_label(leaves: Iterable[Any]) -> str:
     """Name what is read and not updated: data and settings."""
-    names = sorted(leaf.name or ("input" if is_given(leaf) else "shared") for leaf in leaves)
+    names = [v.name or ("shared" if isinstance(v, SharedVariable) else "input") for v in leaves]
+    names.sort()
     return f"data: {abbreviated(names, 24)}"
 
 

@@ -25,16 +25,14 @@ from pytensor.tensor.shape import Shape_i, SpecifyShape
 from pytensor.tensor.subtensor import AdvancedIncSubtensor, AdvancedSubtensor, IncSubtensor
 
 from updates import provenance
-from updates.description.gradients import Gradient
 from updates.description.operations import (
-    ADD,
-    ATOM,
     CUT,
     PRODUCTS,
     Leaf,
     Tree,
     call,
     index,
+    joint_of,
     listed,
     number,
     operation,
@@ -60,7 +58,7 @@ class Formulas:
         self,
         items: Mapping[Any, Variable],
         leaves: Mapping[Any, Leaf],
-        gradients: Mapping[Variable, Gradient],
+        gradients: Mapping[Variable, provenance.Provenance],
         loss: Variable | None = None,
     ) -> None:
         self.items, self.gradients = items, gradients
@@ -114,7 +112,7 @@ class Formulas:
                 is_scalar = all(length == 1 for length in condition.type.shape)
                 if not is_scalar or not _is_old(variable, bare(no)):
                     break
-                conditions |= {_condition_of(condition)}
+                conditions |= {bare(condition, broadcast=True)}
                 value = bare(yes)
         return found
 
@@ -143,10 +141,9 @@ class Formulas:
     def _tree(self, variable: Any) -> Tree:
         if self._is_leaf(variable):
             return self._leaf(variable)
-        joint = provenance.of(variable).joint
-        if joint:
-            parts = tuple(self._trees[part] for part in _parts(variable))
-            return _joint("norm" if joint == "norm" else "sum", parts)
+        if joint := provenance.of(variable).joint:
+            parts = [self._trees[part] for part in _parts(variable)]
+            return joint_of("norm" if joint == "norm" else "sum", parts)
         inner = _inside(variable)
         return self._operation(variable) if inner is None else self._trees[inner]
 
@@ -170,9 +167,9 @@ class Formulas:
         owners = () if record.param is None else (record.param,)
         if variable in self.gradients:
             gradient = self.gradients[variable]
-            at = zip(gradient.at, gradient.params, strict=False)
+            at = zip(gradient.at, gradient.gradient_of, strict=False)
             point = next((p for p, own in at if p is not own), None)
-            return Leaf(variable, gradient.kind, "", gradient.params, is_symbol=True, of=point)
+            return Leaf(variable, gradient.kind, "", gradient.gradient_of, is_symbol=True, of=point)
         if variable in self._schedules:
             name, clock = self._schedules[variable]
             return Leaf(variable, name, end="(step)", of=clock)
@@ -184,7 +181,7 @@ class Formulas:
         if record.symbol:
             name, brackets, _ = record.symbol.partition("()")
             own = self.gradients.get(record.param)
-            owners = owners if own is None else own.params
+            owners = owners if own is None else own.gradient_of
             return Leaf(variable, name, "", owners, brackets, is_symbol=True)
         if variable.owner is not None and isinstance(variable.owner.op, RandomVariable):
             return Leaf(variable, str(variable.owner.op.name), end="()", is_symbol=True)
@@ -240,7 +237,7 @@ class Formulas:
         args = self._broadcast_args(variable)
         if name == "Cast":
             return call(variable.type.dtype, args)
-        condition = _condition_of(variable.owner.inputs[0]) if name == "Switch" else None
+        condition = bare(variable.owner.inputs[0], broadcast=True) if name == "Switch" else None
         return operation(name, args, variable.type.dtype == "bool", condition)
 
     def _broadcast_args(self, variable: Any) -> tuple[Tree, ...]:
@@ -258,25 +255,14 @@ class Formulas:
 
     def _brief(self, variable: Any, user: Any) -> tuple[Tree, tuple[Any, ...]]:
         """Return the shortest text that broadcasts to a variable, and its shape."""
-        outer = variable
-        while (
-            not self._is_leaf(outer) and outer not in self._new and not provenance.of(outer).joint
-        ):
-            inner = _inside(outer)
-            op = outer.owner.op
-            if inner is not None:
-                outer = inner
-            elif isinstance(op, DimShuffle) and _adds_axes_in_front(op):
-                outer = outer.owner.inputs[0]
-            elif _scalar_name(outer) == "Second":
-                outer = outer.owner.inputs[1]
-            elif isinstance(op, Alloc):
-                outer = outer.owner.inputs[0]
-            else:
-                break
-        if isinstance(outer, Constant) and _is_uniform(outer):
-            return _constant_number(outer, user), ()
-        return self._trees.get(outer, CUT), tuple(outer.type.shape)
+        inner = variable
+        while inner is not None:
+            variable = inner
+            is_end = self._is_leaf(variable) or variable in self._new
+            inner = None if is_end else _inside(variable, broadcast=True)
+        if isinstance(variable, Constant) and _is_uniform(variable):
+            return _constant_number(variable, user), ()
+        return self._trees.get(variable, CUT), tuple(variable.type.shape)
 
     def _dimshuffle(self, variable: Any) -> Tree:
         op, [source] = variable.owner.op, variable.owner.inputs
@@ -303,21 +289,11 @@ class Formulas:
 # --- What variables are -----------------------------------------------------------------------
 
 
-def bare(variable: Any) -> Any:
+def bare(variable: Any, broadcast: bool = False) -> Any:
     """Look through all that concerns types and shapes only, and what the library says so of."""
-    while (inner := _inside(variable)) is not None:
+    while (inner := _inside(variable, broadcast)) is not None:
         variable = inner
     return variable
-
-
-def _condition_of(variable: Any) -> Any:
-    """Return a scalar condition as it was before it got the axes of what it chooses from."""
-    while True:
-        variable = bare(variable)
-        node = variable.owner
-        if node is None or not (isinstance(node.op, DimShuffle) and _adds_axes_in_front(node.op)):
-            return variable
-        variable = node.inputs[0]
 
 
 def sources_of(variable: Any) -> list[Any]:
@@ -332,13 +308,11 @@ def sources_of(variable: Any) -> list[Any]:
     return node.inputs
 
 
-def _inside(variable: Any) -> Any:
-    """Return what a variable is another type or shape of, or None."""
+def _inside(variable: Any, broadcast: bool = False) -> Any:
+    """Return what a variable is another type of, or perhaps another shape of, or None."""
     node = variable.owner
-    if node is None:
-        return None
     record = provenance.of(variable)
-    if record.symbol or record.joint:
+    if node is None or record.symbol or record.joint:
         return None
     if record.reads_as is not None:
         return node.inputs[record.reads_as]
@@ -349,15 +323,14 @@ def _inside(variable: Any) -> Any:
         return None  # 0.1 in float32 is not 0.1 in float64
     if name == "Identity" or (name == "Cast" and _is_wider(node.inputs[0], variable)):
         return node.inputs[0]
-    if name == "Second" and _same_axes(node.inputs[1], variable):
-        return node.inputs[1]
-    if isinstance(node.op, Alloc) and _same_axes(node.inputs[0], variable):
-        return node.inputs[0]
-    if isinstance(node.op, DimShuffle) and list(node.op.new_order) == list(
-        range(node.inputs[0].type.ndim)
-    ):
-        return node.inputs[0]
-    return None
+    if name == "Second" or isinstance(node.op, Alloc):
+        source = node.inputs[name == "Second"]
+    elif isinstance(node.op, DimShuffle) and _adds_axes_in_front(node.op):
+        [source] = node.inputs
+    else:
+        return None
+    ones = [[length == 1 for length in v.type.shape] for v in (source, variable)]
+    return source if broadcast or ones[0] == ones[1] else None
 
 
 def _is_wider(narrow: Any, wide: Any) -> bool:
@@ -365,14 +338,6 @@ def _is_wider(narrow: Any, wide: Any) -> bool:
     kinds = {np.dtype(v.type.dtype).kind for v in (narrow, wide)}
     return narrow.type.dtype == wide.type.dtype or (
         kinds == {"f"} and np.can_cast(narrow.type.dtype, wide.type.dtype)
-    )
-
-
-def _same_axes(value: Any, result: Any) -> bool:
-    """Tell whether a value is broadcast to what it is already."""
-    shapes = value.type.shape, result.type.shape
-    return len(shapes[0]) == len(shapes[1]) and all(
-        (old == 1) == (new == 1) for old, new in zip(*shapes, strict=True)
     )
 
 
@@ -424,21 +389,6 @@ def _is_old(variable: Any, value: Any) -> bool:
 
 def _leaf_tree(leaf: Leaf) -> Tree:
     return Tree("leaf", kind="leaf", what=leaf)
-
-
-def _joint(function: str, parts: tuple[Tree, ...]) -> Tree:
-    """Write what joins all elements of tensors: a norm, or a sum of squares."""
-    if function == "norm":
-        return call("norm", parts, kind="joint", what="norm")
-    squares = tuple(operation("Sqr", (part,)) for part in parts)
-    return Tree(
-        " + ".join(f"sum(${place})" for place in range(len(parts))),
-        squares,
-        " + ".join(rf"\mathrm{{sum}}\left(${place}\right)" for place in range(len(parts))),
-        ADD if len(parts) > 1 else ATOM,
-        kind="joint",
-        what="sum",
-    )
 
 
 def _is_uniform(variable: Any) -> bool:

@@ -10,7 +10,6 @@ and contains known ones is a formula of these.
 
 from collections.abc import Collection, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,39 +22,21 @@ from pytensor.tensor.elemwise import Elemwise
 
 from updates import provenance
 from updates.arguments import NO_GRADIENT, is_float_tensor
+from updates.provenance import Provenance
 from updates.state import is_state
-
-
-@dataclass(frozen=True)
-class Gradient:
-    """What a variable is the gradient of.
-
-    Parameters
-    ----------
-    params : tuple of shared variables
-        The parameters; two that enter the loss in the same way have one gradient.
-    kind : {"g", "Hu"}
-        A gradient of the loss, or the Hessian times a vector.
-    at : tuple of variables
-        Where it is taken, for each of `params`, if not at the parameters.
-    """
-
-    params: tuple[Any, ...]
-    kind: str = "g"
-    at: tuple[Any, ...] = ()
 
 
 def gradients_in(
     next_values: Iterable[Variable], loss: Variable | None = None
-) -> dict[Variable, Gradient]:
-    """Find the gradients that next values are made of."""
+) -> dict[Variable, Provenance]:
+    """Find the gradients that next values are made of, each with the parameters that it is of."""
     roots = list(next_values)
-    found: dict[Variable, Gradient] = {}
+    found: dict[Variable, Provenance] = {}
     new = roots
     while new:  # points at which gradients are taken have formulas, too
         marked = [v for v in _formula(new, found) if _is_computed(v) and v not in found]
         records = {variable: provenance.of(variable) for variable in marked}
-        found |= {v: Gradient(r.gradient_of, r.kind, r.at) for v, r in records.items()}
+        found |= records
         new = [v for r in records.values() for v in r.at if v not in r.gradient_of]
         roots = roots + new
     formula = _formula(roots, found)
@@ -64,7 +45,7 @@ def gradients_in(
     for gradient, params in given.items():
         below = _formula([gradient], found)[1:]
         if gradient not in found and not any(v in found or v in given for v in below):
-            found[gradient] = Gradient(params)
+            found[gradient] = Provenance(gradient_of=params)
     return found
 
 
@@ -92,15 +73,15 @@ def _given(formula: Iterable[Variable]) -> dict[Variable, tuple[Any, ...]]:
     given: dict[Variable, tuple[Any, ...]] = {}
     for variable in formula:
         gradient = provenance.given_gradient(variable)
-        if gradient is None or gradient.owner is None or provenance.of(gradient).gradient_of:
+        params = provenance.of(variable).gradient_params
+        if gradient is None or not params or not provenance.is_unchanged(variable):
             continue
-        if provenance.is_unchanged(variable):
-            params = provenance.of(variable).gradient_params
+        if gradient.owner is not None and not provenance.of(gradient).gradient_of:
             given[gradient] = tuple(dict.fromkeys([*given.get(gradient, ()), *params]))
-    return {gradient: params for gradient, params in given.items() if params}
+    return given
 
 
-def _recognized(formula: list[Variable], losses: list[Variable]) -> dict[Variable, Gradient]:
+def _recognized(formula: list[Variable], losses: list[Variable]) -> dict[Variable, Provenance]:
     """Recognize gradients that nobody marked by computing them again."""
     losses = [*losses, *(found for v in formula if (found := _loss_above(v)) is not None)]
     again: list[tuple[Any, Any]] = []
@@ -117,7 +98,7 @@ def _recognized(formula: list[Variable], losses: list[Variable]) -> dict[Variabl
     for param, gradient in again:
         params_of.setdefault(numbers[gradient], []).append(param)
     return {
-        variable: Gradient(tuple(dict.fromkeys(params_of[numbers[variable]])))
+        variable: Provenance(gradient_of=tuple(dict.fromkeys(params_of[numbers[variable]])))
         for variable in formula
         if numbers.get(variable) in params_of
     }

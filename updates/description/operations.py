@@ -2,7 +2,7 @@
 
 - ``Tree``, ``Leaf``: an operation on trees, and what is not taken apart
 - ``operation``: the tree of an elementwise operation
-- ``call``, ``index``, ``listed``, ``number``: other trees
+- ``call``, ``joint_of``, ``index``, ``listed``, ``number``: other trees
 - ``upright``: a word in mathematics
 
 In a pattern ``$0`` is the first operand. A level tells how strongly an operation binds, and an
@@ -11,7 +11,7 @@ operand that binds less than its place asks for is put in brackets.
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -101,7 +101,8 @@ class Tree:
 
     The kinds are "leaf", "new" (the new value of a leaf), "at" (a gradient at a point), "joint"
     (may be written as one for all parameters), "named" (may have the name of a new value) and
-    "where"; ``what`` is the leaf, the function that joins, the new values, or the condition.
+    "where"; ``what`` is the leaf, the function and the tensors that it joins, the new values, or
+    the condition.
     """
 
     text: str
@@ -137,14 +138,22 @@ def operation(name: str, args: tuple[Tree, ...], is_bool: bool = False, what: An
     return call(_FUNCTIONS.get(name, name.lower()), args)
 
 
-def call(
-    name: str, args: Sequence[Tree], keywords: Iterable[str] = (), kind: str = "", what: Any = None
-) -> Tree:
+def call(name: str, args: Sequence[Tree], keywords: Iterable[str] = ()) -> Tree:
     """Write ``name(x, y, axis=0)``."""
     text = ", ".join([*_places(args), *keywords])
     inside = ", ".join([*_places(args), *map(upright, keywords)])
     before, after = _AROUND.get(name, (rf"{upright(name)}\left(", r"\right)"))
-    return Tree(f"{name}({text})", tuple(args), before + inside + after, kind=kind, what=what)
+    return Tree(f"{name}({text})", tuple(args), before + inside + after)
+
+
+def joint_of(function: str, parts: Sequence[Tree]) -> Tree:
+    """Write what joins all elements of tensors: a norm, or a sum of squares."""
+    if function == "norm":
+        return replace(call("norm", parts), kind="joint", what=("norm", parts))
+    squares = [operation("Sqr", (part,)) for part in parts]
+    sums = tuple(call("sum", [square]) for square in squares)
+    tree = sums[0] if len(sums) == 1 else operation("Add", sums)
+    return replace(tree, kind="joint", what=("sum", squares))
 
 
 def index(entries: Sequence[Any], args: tuple[Tree, ...]) -> Tree:

@@ -1,7 +1,6 @@
 """Reads: the old values that each next value is computed from.
 
 - ``reads_of``: for each variable of a dictionary, what its next value reads, and how
-- ``is_given``: whether that is an input of the compiled function
 """
 
 import functools
@@ -9,7 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pytensor.compile.sharedvalue import SharedVariable
 from pytensor.graph.basic import Constant, Variable
 from pytensor.graph.traversal import walk
 
@@ -66,11 +64,6 @@ def reads_of(items: Mapping[Any, Variable]) -> dict[Any, Reads]:
 
 def _below(variable: Any) -> list[Variable]:
     return [] if variable.owner is None else sources_of(variable)
-
-
-def is_given(leaf: Any) -> bool:
-    """Tell an input, which the caller of a compiled function gives, from a shared variable."""
-    return not isinstance(leaf, SharedVariable)
 
 
 def _is_leaf(variable: Any) -> bool:

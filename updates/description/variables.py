@@ -6,7 +6,7 @@
 - ``abbreviated``: many names in little space
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -93,23 +93,24 @@ def described(
     roles = {variable: _role(variable, params) for variable in items}
     gradients = gradients_in(items.values(), loss)
     formulas = Formulas(items, _leaves(keys, roles), gradients, loss)
-    sides = {variable: formulas.of(variable) for variable in items}
-    names = Names(_names_of_params(items, keys, roles), formulas.leaves.values())
-    rows = []
-    for variable in items:
-        own = variable if roles[variable] == "parameter" else provenance.of(variable).param
-        rows.append(
-            Described(
-                variable,
-                keys[variable],
-                roles[variable],
-                None if own is None else keys.get(own) or own.name or "a nameless parameter",
-                *_facts(variable),
-                own,
-                sides[variable],
-                names,
-            )
+    own = {v: v if roles[v] == "parameter" else provenance.of(v).param for v in items}
+    params_named = {
+        p: keys.get(p) or p.name or "a nameless parameter" for p in own.values() if p is not None
+    }
+    names = Names(params_named, formulas.leaves.values())
+    rows = [
+        Described(
+            variable,
+            keys[variable],
+            roles[variable],
+            params_named.get(own[variable]),
+            *_facts(variable),
+            own[variable],
+            formulas.of(variable),
+            names,
         )
+        for variable in items
+    ]
     return sorted(rows, key=lambda row: ROLES.index(row.role)), items, params
 
 
@@ -142,15 +143,6 @@ def _role(variable: Any, params_of_loss: Iterable[Any] | None) -> str:
     if params_of_loss is None:
         return "parameter" if is_float_tensor(variable) else "other"
     return "parameter" if variable in set(params_of_loss) else "other"
-
-
-def _names_of_params(
-    items: Mapping[Any, Variable], keys: dict[Any, str], roles: dict[Any, str]
-) -> dict[Any, str]:
-    """Name the parameters, and those that state is left of."""
-    own = {variable: keys[variable] for variable in items if roles[variable] == "parameter"}
-    others = (provenance.of(variable).param for variable in items)
-    return {p: p.name or "a nameless parameter" for p in others if p is not None} | own
 
 
 def _leaves(keys: dict[Any, str], roles: dict[Any, str]) -> dict[Variable, Leaf]:

@@ -10,7 +10,7 @@ that is no plain word, or that stands for something else, is put in backticks.
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pytensor.graph.basic import Variable
@@ -33,13 +33,8 @@ _DEPTHS = (60, 30, 20, 15, 12, 10, 8, 7, 6, 5, 4, 3, 2, 1)
 class Names:
     """What each leaf of a dictionary is called.
 
-    Parameters
-    ----------
-    params : dict
-        The names of parameters, which are settled.
-    leaves : iterable of Leaf
-        All others. What belongs to a parameter is ``velocity`` in formulas of this
-        parameter and ``velocity(w)`` in others.
+    The names of parameters are settled. What belongs to a parameter is ``velocity`` in formulas of
+    this parameter and ``velocity(w)`` in others.
     """
 
     def __init__(self, params: Mapping[Any, str], leaves: Iterable[Leaf]) -> None:
@@ -49,37 +44,35 @@ class Names:
         self.leaves = [leaf_of[variable] for variable in by_age(leaf_of)]
         with_gradient = {o for leaf in self.leaves if leaf.name == "g" for o in leaf.owners}
         self.all = with_gradient or {*params}
-        owned = [leaf for leaf in self.leaves if leaf.owners and leaf.variable not in params]
-        taken = {*self.params.values()}
-        for leaf, name in self._distinct(owned, taken):
-            self._names[leaf.variable] = name
-        taken |= {*self._names.values()}
-        free = [leaf for leaf in self.leaves if not leaf.owners and leaf.variable not in params]
-        for needs_clock in (False, True):
-            some = [leaf for leaf in free if (leaf.of is not None) == needs_clock]
-            for leaf, name in self._distinct(some, taken):
-                self._names[leaf.variable] = name
-                taken.add(name)
+        ranks: list[list[Leaf]] = [[], [], []]  # times are named after their counters
+        for leaf in self.leaves:
+            if leaf.variable not in params:
+                ranks[0 if leaf.owners else 1 + (leaf.of is not None)].append(leaf)
+        for some in ranks:
+            self._names |= self._distinct(some)
 
-    def _distinct(self, leaves: list[Leaf], taken: set[str]) -> Iterator[tuple[Leaf, str]]:
+    def _distinct(self, leaves: list[Leaf]) -> dict[Any, str]:
         """Give leaves their brief names, or clear ones where these are needed twice."""
 
-        def places(leaf: Leaf, name: str) -> list[Any]:
+        def places(leaf: Leaf, name: str) -> set[Any]:
             """Return where nothing else may have this name; gradients differ in their points."""
-            return [(owner, leaf.of, name) for owner in leaf.owners] or [name]
+            return {(owner, leaf.of, name) for owner in leaf.owners} or {name}
 
         briefs = Counter(p for leaf in leaves for p in places(leaf, self._text(leaf, leaf.name)))
+        taken = {*self.params.values(), *self._names.values()}
         used: set[Any] = set()
+        names = {}
         for leaf in leaves:
             name = self._text(leaf, leaf.name)
             if name in taken or any(briefs[place] > 1 for place in places(leaf, name)):
                 name = self._text(leaf, leaf.clear or leaf.name)
             count, first = 1, name
-            while name in taken or used & {*places(leaf, name)}:
+            while name in taken or used & places(leaf, name):
                 count += 1
                 name = f"{first}#{count}" if "`" not in first else f"`{first.strip('`')}#{count}`"
-            used |= {*places(leaf, name)}
-            yield leaf, name
+            used |= places(leaf, name)
+            names[leaf.variable] = name
+        return names
 
     def _text(self, leaf: Leaf, name: str) -> str:
         """Quote a name unless it is what it looks like; a time has the name of its counter."""
@@ -169,7 +162,7 @@ class Writer:
 
     def _bare(self, tree: Tree, depth: int, active: frozenset[Variable]) -> tuple[str, int]:
         if tree.kind == "joint" and (text := self._of_all(tree, depth, active)):
-            return self._filled(call(tree.what, tree.args[:1]), [text]), ATOM
+            return self._filled(call(tree.what[0], [CUT]), [text]), ATOM
         inside = tree.inside
         if self.latex and tree.inside_latex is not None:
             inside = tree.inside_latex
@@ -199,13 +192,14 @@ class Writer:
 
     def _of_all(self, tree: Tree, depth: int, active: frozenset[Variable]) -> str:
         """Write ``all g`` where something is the same of all parameters, and "" where not."""
-        owners = [_owner(part) for part in tree.args]
+        _, parts = tree.what
+        owners = [_owner(part) for part in parts]
         if None in owners or not len({*owners}) == len(owners) > 1:
             return ""
         before = self.own, self.own_name, self.repeated
         self.own_name, self.repeated = "p", set()  # letters would depend on the parameter
         texts = set()
-        for part, self.own in zip(tree.args, owners, strict=True):
+        for part, self.own in zip(parts, owners, strict=True):
             texts.add(self._at(part, POWER, depth, active))
         self.own, self.own_name, self.repeated = before
         if len(texts) > 1:
