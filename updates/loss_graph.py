@@ -3,6 +3,7 @@
 - ``params_of(loss)``: the floating-point shared variables that it has a gradient for
 - ``inputs_of(variables)``: the inputs that a function of these variables needs
 - ``default_updates(variables)``: what such a function advances by itself
+- ``by_age(variables)``: variables in the order in which they were made
 
 The first two come in the order in which the variables were made.
 """
@@ -25,7 +26,7 @@ def params_of(loss: Variable, without: Collection[Variable] = ()) -> list[Any]:
     Left out are state of the library, what a function advances by itself, and `without`:
     variables that something else changes. Raises one of `NO_GRADIENT` if there is none.
     """
-    roots: list[Any] = _by_age(graph_inputs([loss]))
+    roots: list[Any] = by_age(graph_inputs([loss]))
     found = [
         variable
         for variable in roots
@@ -43,7 +44,7 @@ def inputs_of(variables: Iterable[Variable]) -> list[Variable]:
     """Find the inputs that a function which returns these variables needs."""
     return [
         variable
-        for variable in _by_age(graph_inputs(list(variables)))
+        for variable in by_age(graph_inputs(list(variables)))
         if not isinstance(variable, SharedVariable | Constant)
     ]
 
@@ -71,6 +72,6 @@ def default_updates(
     return found
 
 
-def _by_age(variables: Iterable[Variable]) -> list[Variable]:
+def by_age(variables: Iterable[Variable]) -> list[Variable]:
     """Sort variables by the number that PyTensor gives each when it is made."""
     return sorted(set(variables), key=lambda variable: int(variable.auto_name.rpartition("_")[2]))

@@ -5,7 +5,9 @@
 """
 
 import html
+import re
 import textwrap
+from collections.abc import Iterable
 from typing import Any
 
 from pytensor.graph.basic import Variable
@@ -17,19 +19,24 @@ from updates.description.variables import (
     ROLES,
     Described,
     abbreviated,
-    all_items,
-    checked_params_of,
     described,
     grouped,
 )
 
 _WIDTH = 100
 _HEAD = ("variable", "role", "shape", "dtype", "bytes")
-_NOUNS = {
-    "parameter": "parameter",
-    "state": "state variable",
-    "time": "step counter",
-    "other": "other",
+_NOUNS = {role: role for role in ROLES} | {"state": "state variable", "time": "step counter"}
+# What occurs in formulas, and what it means.
+_LEGEND = {
+    r"'": "x' is the new value of x",
+    r"(?<![\w.])p\b": "p the parameter of the row",
+    r"(?<![\w.])g\b": "g its gradient",
+    r"(?<![\w.])g\(": "g(x) that of x, or at x",
+    r"(?<![\w.])Hu\b": "Hu the Hessian times a random u",
+    r"\bt\b": "t the number of the call, step + 1",
+    r"(?<![\w.])all\b": "all x the x of all parameters",
+    r"(?<![\w.])finite\b": "finite whether all new values are",
+    r"\.\.\.": "... what is too long",
 }
 
 
@@ -80,25 +87,23 @@ class Description:
         }
 
     def __repr__(self) -> str:
-        cells = [_HEAD, *(cells for cells, _ in self._table())]
-        widths = [max(len(row[column]) for row in cells) for column in range(len(_HEAD))]
+        table = self._table()
+        columns = list(zip(_HEAD, *(cells for cells, _ in table), strict=True))
+        widths = [max(map(len, column)) for column in columns]
+        rule = "-" * (sum(widths) + 2 * len(widths) - 2)
 
         def line(row: tuple[str, ...]) -> str:
-            *left, size = row
-            texts = [text.ljust(width) for text, width in zip(left, widths, strict=False)]
-            return "  ".join([*texts, size.rjust(widths[-1])])
+            texts = [text.ljust(width) for text, width in zip(row, widths, strict=True)]
+            return "  ".join([*texts[:-1], row[-1].rjust(widths[-1])])
 
-        lines = [line(_HEAD), "-" * len(line(_HEAD))]
-        for row, group in self._table():
+        lines = [line(_HEAD), rule]
+        for row, group in table:
             lines += [line(row), *_formula_lines(_formula(group))]
-        lines += ["-" * len(line(_HEAD)), *_wrapped(self._totals(), "")]
-        lines += _wrapped(self._legend(), "")
+        lines += [rule, *_wrapped(self._totals(), "", ""), *_wrapped(self._legend(), "", "")]
         if self.warnings:
             lines += ["", "Is this what you meant?"]
             for warning in self.warnings:
-                lines += textwrap.wrap(
-                    warning, _WIDTH, initial_indent="  - ", subsequent_indent="    "
-                )
+                lines += _wrapped(warning, "  - ", "    ")
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
@@ -124,19 +129,19 @@ class Description:
 
     def _table(self) -> list[tuple[tuple[str, ...], list[Described]]]:
         """Return the groups of rows that share a formula, each with its cells."""
-        shown: list[tuple[tuple[str, ...], list[Described]]] = []
-        for group in grouped(self.rows):
-            first = group[0]
-            shapes = list(dict.fromkeys(_shape(row.shape) for row in group))
-            cells = (
-                _names(group),
-                first.role,
-                _several(shapes),
-                first.dtype,
-                _size(sum(row.bytes for row in group)) if first.shape is not None else "-",
+        return [
+            (
+                (
+                    _names(group),
+                    group[0].role,
+                    _several(dict.fromkeys(_shape(row.shape) for row in group)),
+                    group[0].dtype,
+                    "-" if group[0].shape is None else _size(sum(row.bytes for row in group)),
+                ),
+                group,
             )
-            shown.append((cells, group))
-        return shown
+            for group in grouped(self.rows)
+        ]
 
     def _by_role(self) -> list[tuple[str, list[Described]]]:
         members = [(role, [row for row in self.rows if row.role == role]) for role in ROLES]
@@ -153,19 +158,13 @@ class Description:
     def _legend(self) -> str:
         """Explain the symbols that occur."""
         groups = grouped(self.rows)
-        text = " ".join(map(_formula, groups))
-        words = _words(text)
-        several = any(len(group) > 1 for group in groups)
-        told = ["x' is the new value of x"]
-        told += ["p the parameter of the row"] * (several and "p" in words)
-        told += ["g its gradient"] * ("g" in words)
-        told += ["g(x) that of x, or at x"] * ("g(" in text)
-        told += ["Hu the Hessian times a random u"] * ("Hu" in words)
-        told += ["t the number of the call, step + 1"] * any(w.split(".")[-1] == "t" for w in words)
-        told += ["all x the x of all parameters"] * ("all" in words)
-        told += ["finite whether all new values are"] * ("finite" in words)
-        told += ["... what is too long"] * ("..." in text)
-        return ", ".join(told)
+        text = re.sub("`[^`]*`", "", " ".join(map(_formula, groups)))
+        alone = all(len(group) == 1 for group in groups)  # then no row calls its parameter p
+        return ", ".join(
+            words
+            for sign, words in _LEGEND.items()
+            if re.search(sign, text) and not (alone and words.startswith("p "))
+        )
 
 
 @declared
@@ -217,9 +216,7 @@ def describe(updates: UpdatesLike, loss: Variable | None = None) -> Description:
     4 variables, 128 B: 2 parameters (64 B), 2 state variables (64 B)
     x' is the new value of x, p the parameter of the row, g its gradient
     """
-    items = all_items(updates)
-    params = checked_params_of(loss)
-    rows = described(items, loss, params)
+    rows, items, params = described(updates, loss)
     names = {row.variable: row.name for row in rows}
     return Description(rows, mistakes(items, names, params))
 
@@ -238,29 +235,20 @@ def _names(group: list[Described]) -> str:
     return abbreviated(names, 40)
 
 
-def _wrapped(text: str, indent: str) -> list[str]:
+def _wrapped(text: str, indent: str, further: str) -> list[str]:
     return textwrap.wrap(
-        text,
-        _WIDTH,
-        initial_indent=indent,
-        subsequent_indent=indent + "    " * bool(indent),
-        break_on_hyphens=False,
+        text, _WIDTH, initial_indent=indent, subsequent_indent=further, break_on_hyphens=False
     )
 
 
 def _formula_lines(formula: str) -> list[str]:
     """Write a formula, and below it each of the letters that it uses."""
     formula, _, definitions = formula.partition(", with ")
-    lines = _wrapped(formula + "," * bool(definitions), "    ")
-    for index, definition in enumerate(definitions.split("; ") if definitions else []):
-        lines += _wrapped(("with " if index == 0 else "") + definition, " " * (6 + 5 * bool(index)))
+    lines = _wrapped(formula + "," * bool(definitions), " " * 4, " " * 8)
+    for place, definition in enumerate(definitions.split("; ") if definitions else []):
+        indent = " " * 11 if place else " " * 6 + "with "
+        lines += _wrapped(definition, indent, " " * (15 if place else 10))
     return lines
-
-
-def _words(text: str) -> set[str]:
-    for sign in "()[],'=+*/^":
-        text = text.replace(sign, " ")
-    return set(text.split())
 
 
 def _count(number: int, noun: str) -> str:
@@ -273,8 +261,9 @@ def _shape(shape: tuple[int, ...] | None) -> str:
     return " x ".join(map(str, shape)) if shape else "scalar"
 
 
-def _several(shapes: list[str]) -> str:
-    return ", ".join(shapes[:2]) + (", ..." if len(shapes) > 2 else "")
+def _several(shapes: Iterable[str]) -> str:
+    first, more = [*shapes][:2], [*shapes][2:]
+    return ", ".join([*first, *["..."] * bool(more)])
 
 
 def _size(size: float) -> str:

@@ -8,16 +8,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from pytensor.compile.sharedvalue import SharedVariable
 from pytensor.graph.basic import Variable
 
 from updates.call import UpdatesLike
 from updates.declaration import declared
-from updates.description.reads import Reads, is_given, reads_of
+from updates.description.reads import reads_of
 from updates.description.variables import (
     Described,
     abbreviated,
-    all_items,
-    checked_params_of,
     described,
     grouped,
 )
@@ -32,17 +31,12 @@ _SHADES = {
     "not updated": ("white", "#555555"),
 }
 _DARKS = ("#111111", "#3b3b3b", "#666666")
-_STYLES: dict[str, dict[str, Any]] = {
-    "itself": {"color": "#222222", "linewidth": 1.3, "zorder": 2},
-    "gradient": {"color": "#8a8a8a", "linewidth": 1.0, "linestyle": (0, (4, 3)), "zorder": 1},
-    "finite": {"color": "#8a8a8a", "linewidth": 1.0, "linestyle": (0, (1, 2)), "zorder": 1},
+# The kinds of lines: what they are called, how they are drawn.
+_KINDS: dict[str, tuple[str, dict[str, Any]]] = {
+    "itself": ("reads it itself", {"color": _DARKS[0], "linewidth": 1.3}),
+    "gradient": ("through the gradient", {"color": "#8a8a8a", "linestyle": (0, (4, 3))}),
+    "finite": ("to skip bad steps", {"color": "#8a8a8a", "linestyle": (0, (1, 2))}),
 }
-_WORDS = {
-    "itself": "reads it itself",
-    "gradient": "through the gradient",
-    "finite": "to skip bad steps",
-}
-_LEFT, _MIDDLE, _RIGHT, _WIDTH = 0.0, 5.2, 10.4, 3.8
 
 
 @dataclass(frozen=True)
@@ -112,7 +106,9 @@ def draw(updates: UpdatesLike, loss: Variable | None = None, axes: Any = None) -
     'Every new value is computed from old values only'
     """
     if axes is not None and not hasattr(axes, "add_patch"):
-        raise TypeError(f"axes must be matplotlib Axes, got {axes!r} of type {type(axes).__name__}")
+        raise TypeError(
+            f"draw: axes must be matplotlib Axes, got {axes!r} of type {type(axes).__name__}"
+        )
     diagram = diagram_of(updates, loss)
     if axes is None:
         axes = _new_axes(diagram)
@@ -122,14 +118,14 @@ def draw(updates: UpdatesLike, loss: Variable | None = None, axes: Any = None) -
 
 def diagram_of(updates: UpdatesLike, loss: Variable | None = None) -> Diagram:
     """Find what there is to draw; the order of the items has no part in it."""
-    items = all_items(updates)
-    rows = described(items, loss, checked_params_of(loss))
+    rows, items, _ = described(updates, loss)
     reads = reads_of(items)
-    groups = sorted(map(_in_order, grouped(rows)), key=lambda group: _place(group[0]))
+    groups = grouped(sorted(rows, key=_place))
     keys = {row.variable: _label(group) for group in groups for row in group}
     roles = {_label(group): group[0].role for group in groups}
     new = {_label(group): _label(group, "'") for group in groups}
-    outside = {leaf for read in reads.values() for leaf in _leaves(read)} - keys.keys()
+    outside = set().union(*(s for r in reads.values() for s in r.by_kind().values()))
+    outside -= keys.keys()
     if outside:
         label = _outside_label(outside)
         keys |= dict.fromkeys(outside, label)
@@ -137,26 +133,10 @@ def diagram_of(updates: UpdatesLike, loss: Variable | None = None) -> Diagram:
     lines = {
         (kind, keys[old], keys[variable])
         for variable, read in reads.items()
-        for kind, sources in _kinds(read)
+        for kind, sources in read.by_kind().items()
         for old in sources
     }
     return Diagram({key: key for key in roles}, new, roles, frozenset(lines))
-
-
-def _kinds(read: Reads) -> list[tuple[str, frozenset[Any]]]:
-    return [
-        ("itself", read.directly),
-        ("gradient", read.by_gradient),
-        ("finite", read.by_finite),
-    ]
-
-
-def _leaves(read: Reads) -> frozenset[Any]:
-    return read.directly | read.by_gradient | read.by_finite
-
-
-def _in_order(group: list[Described]) -> list[Described]:
-    return sorted(group, key=_place)
 
 
 def _place(row: Described) -> tuple[Any, ...]:
@@ -182,7 +162,8 @@ def _joined(names: list[str]) -> str:
 
 def _outside_label(leaves: Iterable[Any]) -> str:
     """Name what is read and not updated: data and settings."""
-    names = sorted(leaf.name or ("input" if is_given(leaf) else "shared") for leaf in leaves)
+    names = [v.name or ("shared" if isinstance(v, SharedVariable) else "input") for v in leaves]
+    names.sort()
     return f"data: {abbreviated(names, 24)}"
 
 
@@ -194,84 +175,49 @@ def _new_axes(diagram: Diagram) -> Any:
             "draw: needs matplotlib to draw; install it with: pip install matplotlib"
         ) from error
     rows = len(diagram.old) + bool(diagram.through("finite")[0])
-    _, axes = plt.subplots(figsize=(9.5, 1.9 + 0.6 * rows))
-    return axes
+    return plt.subplots(figsize=(9.5, 1.9 + 0.6 * rows))[1]
 
 
 def _paint(diagram: Diagram, axes: Any) -> None:
     """Put boxes and lines on axes."""
-    heights = {label: -float(index) for index, label in enumerate(diagram.old)}
-    top, bottom = 1.15, min(heights.values())
-    labels = [*diagram.old.values(), *diagram.new.values()]
-    fontsize = 9 if max(map(len, labels)) <= 26 else 7.5
-    for kind, old, new in sorted(diagram.lines):
-        if kind == "itself":
-            color = _DARKS[list(heights).index(old) % len(_DARKS)]
-            start, end = (_LEFT + _WIDTH / 2, heights[old]), (_RIGHT - _WIDTH / 2, heights[new])
-            _line(axes, start, end, color=color, linewidth=1.3, zorder=2)
-    for hub, words, y in (("gradient", "gradient", top), ("finite", "all finite?", bottom - 1.15)):
-        sources, targets = diagram.through(hub)
-        for old in sources:
-            start = (_LEFT + _WIDTH / 2, heights[old])
-            _line(axes, start, (_MIDDLE - 0.75, y), **_STYLES[hub])
-        for new in targets:
-            end = (_RIGHT - _WIDTH / 2, heights[new])
-            _line(axes, (_MIDDLE + 0.75, y), end, **_STYLES[hub])
-        if sources:
-            _box(axes, words, _MIDDLE, y, 1.5, ("white", "#555555"), fontsize, dashed=True)
-            bottom = min(bottom, y)
+    bottom = -float(len(diagram.old))
+    fontsize = 9 if max(map(len, diagram.new.values())) <= 26 else 7.5
+
+    def box(label: str, x: float, y: float, role: str, ha: str = "center") -> None:
+        fill, color = _SHADES[role]
+        label = label if len(label) <= 40 else label[:37] + "..."
+        style = {"boxstyle": "round,pad=0.5", "facecolor": fill, "edgecolor": "#555555"}
+        style["linestyle"] = "--" if role == "not updated" else "-"
+        axes.text(x, y, label, color=color, ha=ha, va="center", size=fontsize, bbox=style)
+
+    def line(start: tuple[float, float], end: tuple[float, float], style: dict[str, Any]) -> None:
+        arrow = {"arrowstyle": "-|>", "shrinkA": 6, "shrinkB": 5, **style}
+        axes.annotate("", end, start, arrowprops=arrow)
+
+    heights = {key: -float(place) for place, key in enumerate(diagram.old)}
     for key, label in diagram.old.items():
-        role = diagram.roles[key]
-        dashed = role == "not updated"
-        _box(axes, label, _LEFT, heights[key], _WIDTH, _SHADES[role], fontsize, dashed)
+        box(label, 0, heights[key], diagram.roles[key], "right")
     for key, label in diagram.new.items():
-        _box(axes, label, _RIGHT, heights[key], _WIDTH, _SHADES[diagram.roles[key]], fontsize)
-    for x, words in ((_LEFT, "old values"), (_RIGHT, "new values")):
-        axes.text(x, top, words, ha="center", va="center", fontsize=10, weight="bold")
-    kinds = [kind for kind in _STYLES if diagram.through(kind)[0]]
-    _key(axes, bottom - 0.95, kinds)
-    axes.set_xlim(_LEFT - _WIDTH / 2 - 0.1, _RIGHT + _WIDTH / 2 + 0.1)
-    axes.set_ylim(bottom - 1.3, top + 0.5)
+        box(label, 2, heights[key], diagram.roles[key], "left")
+    for kind, source, target in sorted(diagram.lines):
+        if kind == "itself":
+            color = _DARKS[-int(heights[source]) % len(_DARKS)]
+            style = _KINDS[kind][1] | {"color": color}
+            line((0, heights[source]), (2, heights[target]), style)
+    for kind, words, y in (("gradient", "gradient", 1.0), ("finite", "all finite?", bottom)):
+        sources, targets = diagram.through(kind)
+        if sources:
+            box(words, 1, y, "not updated")
+        for source in sources:
+            line((0, heights[source]), (0.75, y), _KINDS[kind][1])
+        for target in targets:
+            line((1.25, y), (2, heights[target]), _KINDS[kind][1])
+    for x, words, ha in ((0, "old values", "right"), (2, "new values", "left")):
+        axes.text(x, 1, words, ha=ha, va="center", size=10, weight="bold")
+    for kind, (words, style) in _KINDS.items():
+        if diagram.through(kind)[0]:
+            axes.plot([], [], label=words, **style)
+    axes.legend(loc="lower center", ncols=3, frameon=False, fontsize=8.5)
+    axes.set(xlim=(-1.5, 3.5), ylim=(bottom - 1, 1.5), title=_TITLE)
     axes.set_axis_off()
-    axes.set_title(_TITLE, fontsize=10)
-
-
-def _line(axes: Any, start: tuple[float, float], end: tuple[float, float], **style: Any) -> None:
-    """Draw a curve that leaves and arrives level."""
-    from matplotlib.patches import FancyArrowPatch
-    from matplotlib.path import Path
-
-    (x0, y0), (x1, y1) = start, end
-    middle = (x0 + x1) / 2
-    points = [(x0, y0), (middle, y0), (middle, y1), (x1, y1)]
-    path = Path(points, [Path.MOVETO, *[Path.CURVE4] * 3])
-    axes.add_patch(FancyArrowPatch(path=path, arrowstyle="-|>", mutation_scale=9, **style))
-
-
-def _box(
-    axes: Any,
-    label: str,
-    x: float,
-    y: float,
-    width: float,
-    shades: tuple[str, str],
-    fontsize: float,
-    dashed: bool = False,
-) -> None:
-    from matplotlib.patches import FancyBboxPatch
-
-    fill, text = shades
-    style: Any = {"facecolor": fill, "edgecolor": "#555555", "linestyle": "--" if dashed else "-"}
-    shape = "round,pad=0,rounding_size=0.12"
-    corner = (x - width / 2, y - 0.3)
-    axes.add_patch(FancyBboxPatch(corner, width, 0.6, shape, linewidth=0.8, zorder=3, **style))
-    label = label if len(label) <= 40 else label[:37] + "..."
-    axes.text(x, y, label, ha="center", va="center", fontsize=fontsize, color=text, zorder=4)
-
-
-def _key(axes: Any, y: float, kinds: list[str]) -> None:
-    """Explain the kinds of lines."""
-    for index, kind in enumerate(kinds):
-        x = _MIDDLE + 4.2 * (index - len(kinds) / 2)
-        axes.plot([x, x + 0.8], [y, y], **_STYLES[kind])
-        axes.text(x + 1.0, y, _WORDS[kind], va="center", fontsize=8.5)
+    axes.title.set_size(10)

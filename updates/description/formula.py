@@ -1,11 +1,8 @@
 """Formulas: from the graph of a next value to a tree that can be written.
 
-- ``Tree``: an operation on trees, or a leaf
-- ``Leaf``: what is not taken apart, which is always a variable
 - ``Formulas``: the trees of all next values of a dictionary
 - ``bare``: a variable without what concerns types and shapes only
-- ``joins_finite``: whether a variable is the condition of `apply_if_finite`
-- ``is_clock``: whether a variable counts calls
+- ``sources_of``: what a result is computed from
 
 A tree says what the graph computes, operation by operation. It is as simple as it reads because
 it ends at gradients, at old values and at new values that another variable has, and because
@@ -13,164 +10,63 @@ it ends at gradients, at old values and at new values that another variable has,
 formula's: casts and guards. A cast that the user wrote is shown where it can change a value.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from pytensor.graph.basic import Constant, Variable
 from pytensor.graph.op import HasInnerGraph
-from pytensor.graph.traversal import ancestors, walk
+from pytensor.graph.traversal import ancestors, walk_toposort
 from pytensor.tensor.basic import Alloc, Join, MakeVector
 from pytensor.tensor.blockwise import Blockwise
 from pytensor.tensor.elemwise import CAReduce, DimShuffle, Elemwise
 from pytensor.tensor.random.op import RandomVariable
-from pytensor.tensor.shape import Reshape, Shape_i, SpecifyShape
+from pytensor.tensor.shape import Shape_i, SpecifyShape
 from pytensor.tensor.subtensor import AdvancedIncSubtensor, AdvancedSubtensor, IncSubtensor
 
 from updates import provenance
-from updates.description.gradients import Gradient
+from updates.description.operations import (
+    CUT,
+    PRODUCTS,
+    Leaf,
+    Tree,
+    call,
+    index,
+    joint_of,
+    listed,
+    number,
+    operation,
+)
+from updates.loss_graph import by_age
+from updates.rows import touched
 from updates.state import is_state
 
-# Scalar operations that are written between their operands.
-_INFIX = {
-    "Add": "+",
-    "Sub": "-",
-    "Mul": "*",
-    "TrueDiv": "/",
-    "IntDiv": "//",
-    "Mod": "%",
-    "Pow": "^",
-    "LT": "<",
-    "LE": "<=",
-    "GT": ">",
-    "GE": ">=",
-    "EQ": "==",
-    "NEQ": "!=",
-}
-_LOGIC = {"OR": "or", "AND": "and"}
-_NAMES = {
-    "ScalarMaximum": "max",
-    "ScalarMinimum": "min",
-    "Maximum": "max",
-    "Minimum": "min",
-    "Switch": "where",
-    "Second": "fill",
-    "OR": "bitwise_or",
-    "AND": "bitwise_and",
-    "XOR": "xor",
-    "Invert": "invert",
-    "RoundHalfToEven": "round",
-    "RoundHalfAwayFromZero": "round_half_away",
-}
-_PRODUCTS = ("Dot", "BatchedDot", "MatMul", "Matmul", "Dot22")
-_INVISIBLE = (
-    "TensorFromScalar",
-    "ScalarFromTensor",
-    "Unbroadcast",
-    "DeepCopyOp",
-    "OwnCopy",
-    "ViewOp",
-    "ConsiderConstant",
-    "ZeroGrad",
-    "DisconnectedGrad",
-)
-# What no formula goes deeper than: the model of a gradient that was not recognized, for instance.
-_DEEPEST = 150
+_INVISIBLE = {"TensorFromScalar", "ScalarFromTensor", "Unbroadcast", "DeepCopyOp", "OwnCopy"}
+_INVISIBLE |= {"ViewOp", "ConsiderConstant", "ZeroGrad", "DisconnectedGrad"}
 # Up to how many elements a constant is written out.
 _FEW = 8
-
-
-@dataclass(frozen=True, eq=False)
-class Leaf:
-    """What is not taken apart.
-
-    Parameters
-    ----------
-    variable : symbolic or shared variable
-        What it stands for; two leaves are two variables.
-    name, clear : str
-        What it is called, briefly and where that is not clear.
-    owners : tuple of shared variables
-        The parameters that it belongs to, in whose formulas it needs no other name.
-    end : str
-        What follows the name: "()" for random draws, "(step)" for schedules.
-    is_symbol : bool
-        Whether the name is the library's own word for it.
-    of : variable, optional
-        The step counter that it is the time of, or the point that a gradient is taken at.
-    """
-
-    variable: Any
-    name: str
-    clear: str
-    owners: tuple[Any, ...] = ()
-    end: str = ""
-    is_symbol: bool = False
-    of: Any = None
-
-
-@dataclass(frozen=True, eq=False)
-class Tree:
-    """An operation on trees, or a leaf.
-
-    Parameters
-    ----------
-    head : str
-        "leaf", "new" (the new value of a leaf), "number", "infix", "prefix", "call", "index",
-        "list", "at", "joint", "named" (has the name of a new value, perhaps) or "..." (cut).
-    what : str, Leaf
-        The operator, function, number or leaf.
-    args : tuple of trees
-        What it is applied to.
-    extra : tuple
-        Keywords of a call, entries of an index, new values that a tree may be the value of.
-    """
-
-    head: str
-    what: Any = ""
-    args: tuple["Tree", ...] = ()
-    extra: tuple[Any, ...] = ()
-    length: int = field(default=0, repr=False)
-
-    def __post_init__(self) -> None:
-        own = 8 if isinstance(self.what, Leaf) else len(str(self.what)) + 2
-        object.__setattr__(self, "length", own + sum(arg.length for arg in self.args))
-
-
-_CUT = Tree("...")
 
 
 class Formulas:
     """The trees of the next values of a dictionary.
 
-    Parameters
-    ----------
-    items : dict
-        Shared variable to next value.
-    leaves : dict
-        The leaves of shared variables that have a name in the dictionary.
-    gradients : dict
-        The gradients in these graphs.
-    loss : symbolic scalar, optional
-        What is minimized, if it is known.
+    They end at gradients, at the loss if it is known, and at leaves: those that have a name in
+    the dictionary are given, and others are added.
     """
 
     def __init__(
         self,
         items: Mapping[Any, Variable],
         leaves: Mapping[Any, Leaf],
-        gradients: Mapping[Variable, Gradient],
+        gradients: Mapping[Variable, provenance.Provenance],
         loss: Variable | None = None,
     ) -> None:
         self.items, self.gradients = items, gradients
         self.leaves: dict[Any, Leaf] = dict(leaves)
         self._losses: set[Any] = set()
         self._schedules: dict[Any, tuple[str, Any]] = {}
-        roots = [*items.values(), *(point for g in gradients.values() for point in g.at)]
-        formula = list(walk(roots, self._sources, bfs=False))
-        self._losses = {found for v in formula if (found := provenance.loss_in(v)) is not None}
-        self._losses |= {loss} - {None}
+        formula = list(walk_toposort(items.values(), self._sources))
+        self._losses = {loss, *map(provenance.loss_in, formula)} - {None}
         self._schedules = {
             value: (name.rpartition("/")[2], clock)
             for clock in {*formula, *items}
@@ -179,37 +75,35 @@ class Formulas:
         }
         self._new = self._new_values()
         self._trees: dict[Variable, Tree] = {}
-        self._depths = self._depths_from(roots)
-        for root in roots:
-            self._build(root)
+        rows = [index for key, new in items.items() for index in _index_of_rows(key, bare(new))]
+        for variable in walk_toposort([*rows, *items.values()], self._sources):
+            tree = self._tree(variable)
+            if variable in self._new and not self._is_leaf(variable):
+                named = tuple((v, self._new_tree(v), c) for v, c in self._new[variable])
+                tree = Tree("$0", (tree,), kind="named", what=named)
+            self._trees[variable] = tree
 
     def of(self, variable: Any) -> tuple[Tree, Tree]:
         """Return the trees of a new value's name, and of what it is."""
-        leaf, value = self.leaves[variable], bare(self.items[variable])
+        value = bare(self.items[variable])
         if not hasattr(value.type, "dtype"):  # a random generator
-            return Tree("new", leaf), Tree("call", "next", (Tree("leaf", leaf),))
-        rows = _rows_set(variable, value)
-        if rows is None:
-            return Tree("new", leaf), self._build(value)
-        return self._new_tree(variable), self._build(rows)
+            return self._new_tree(variable), call("next", [_leaf_tree(self.leaves[variable])])
+        return self._new_tree(variable), self._trees[touched(variable, value)]
 
     def _new_tree(self, variable: Any) -> Tree:
         """Name a new value: ``p'``, or ``p'[index]``."""
-        new = Tree("new", self.leaves[variable])
-        value = bare(self.items[variable])
-        if _rows_set(variable, value) is None:
-            return new
-        return Tree("index", args=(new, self._build(value.owner.inputs[2])), extra=(1,))
+        new = Tree("", kind="new", what=self.leaves[variable])
+        rows = _index_of_rows(variable, bare(self.items[variable]))
+        return index([0], (new, *(self._trees[row] for row in rows))) if rows else new
 
     def _new_values(self) -> dict[Variable, list[tuple[Any, frozenset[Variable]]]]:
         """Find the variables that are new values, and under which scalar conditions."""
         found: dict[Variable, list[tuple[Any, frozenset[Variable]]]] = {}
-        for variable, value in sorted(self.items.items(), key=_parameters_first):
+        for variable in sorted(by_age(self.items), key=lambda v: (is_state(v), str(v.name))):
             conditions: frozenset[Variable] = frozenset()
-            value = bare(value)
+            value = bare(self.items[variable])
             while True:
-                rows = _rows_set(variable, value)
-                value = value if rows is None else bare(rows)
+                value = bare(touched(variable, value))
                 if value.owner is not None:
                     found.setdefault(value, []).append((variable, conditions))
                 if _scalar_name(value) != "Switch":
@@ -218,21 +112,9 @@ class Formulas:
                 is_scalar = all(length == 1 for length in condition.type.shape)
                 if not is_scalar or not _is_old(variable, bare(no)):
                     break
-                conditions |= {condition_of(condition)}
+                conditions |= {bare(condition, broadcast=True)}
                 value = bare(yes)
         return found
-
-    # --- Building, inputs first ---------------------------------------------------------------
-
-    def _depths_from(self, roots: Sequence[Variable]) -> dict[Variable, int]:
-        depths = dict.fromkeys(roots, 0)
-        queue = list(roots)
-        for variable in queue:
-            for source in self._sources(variable):
-                if source not in depths:
-                    depths[source] = depths[variable] + 1
-                    queue.append(source)
-        return depths
 
     def _sources(self, variable: Any) -> list[Any]:
         """Return what the tree of a variable is made of."""
@@ -240,8 +122,7 @@ class Formulas:
             return list(self.gradients[variable].at)
         if self._is_leaf(variable):
             return []
-        record = provenance.of(variable)
-        if record.joint:
+        if provenance.of(variable).joint:
             return _parts(variable)
         inner = _inside(variable)
         return sources_of(variable) if inner is None else [inner]
@@ -257,37 +138,12 @@ class Formulas:
             or not hasattr(variable.type, "dtype")
         )
 
-    def _build(self, root: Variable) -> Tree:
-        stack = [root]
-        while stack:
-            variable = stack[-1]
-            if variable in self._trees:
-                stack.pop()
-                continue
-            if self._depths.get(variable, 0) > _DEEPEST:
-                self._trees[variable] = _CUT
-                continue
-            missing = [v for v in self._sources(variable) if v not in self._trees]
-            if missing:
-                stack += missing
-                continue
-            tree = self._tree(variable)
-            if variable in self._new and not self._is_leaf(variable):
-                named = tuple((v, self._new_tree(v), c) for v, c in self._new[variable])
-                tree = Tree("named", args=(tree,), extra=named)
-            self._trees[variable] = tree
-        return self._trees[root]
-
     def _tree(self, variable: Any) -> Tree:
         if self._is_leaf(variable):
             return self._leaf(variable)
-        record = provenance.of(variable)
-        if record.joint:
-            name = "norm" if record.joint == "norm" else "sum"
+        if joint := provenance.of(variable).joint:
             parts = [self._trees[part] for part in _parts(variable)]
-            if name == "sum":
-                parts = [Tree("infix", "^", (part, _number(2))) for part in parts]
-            return Tree("joint", name, tuple(parts))
+            return joint_of("norm" if joint == "norm" else "sum", parts)
         inner = _inside(variable)
         return self._operation(variable) if inner is None else self._trees[inner]
 
@@ -300,118 +156,89 @@ class Formulas:
             self.leaves[variable] = self._new_leaf(variable)
         leaf = self.leaves[variable]
         if variable.owner is not None and isinstance(variable.owner.op, HasInnerGraph):
-            return Tree("call", type(variable.owner.op).__name__.lower(), (_CUT,))
+            return call(type(variable.owner.op).__name__.lower(), [CUT])
         if leaf.of is not None and variable in self.gradients:
-            return Tree("at", leaf, (self._trees[leaf.of],))
-        return Tree("leaf", leaf)
+            return Tree("", (self._trees[leaf.of],), kind="at", what=leaf)
+        return _leaf_tree(leaf)
 
     def _new_leaf(self, variable: Any) -> Leaf:
         record = provenance.of(variable)
+        name = variable.name or "nameless"
+        owners = () if record.param is None else (record.param,)
         if variable in self.gradients:
             gradient = self.gradients[variable]
-            moved = [
-                p for p, own in zip(gradient.at, gradient.params, strict=False) if p is not own
-            ]
-            point = moved[0] if moved else None
-            kind = gradient.kind
-            return Leaf(variable, kind, kind, gradient.params, is_symbol=True, of=point)
+            at = zip(gradient.at, gradient.gradient_of, strict=False)
+            point = next((p for p, own in at if p is not own), None)
+            return Leaf(variable, gradient.kind, "", gradient.gradient_of, is_symbol=True, of=point)
         if variable in self._schedules:
             name, clock = self._schedules[variable]
-            return Leaf(variable, name, name, end="(step)", of=clock)
+            return Leaf(variable, name, end="(step)", of=clock)
         if record.symbol == "t":
             [clock] = [v for v in ancestors([variable]) if is_state(v)]
             same = [leaf for leaf in self.leaves.values() if (leaf.name, leaf.of) == ("t", clock)]
             time = Leaf(variable, "t", f"{record.owner}.t", is_symbol=True, of=clock)
             return same[0] if same else time
         if record.symbol:
-            name = record.symbol.removesuffix("()")
+            name, brackets, _ = record.symbol.partition("()")
             own = self.gradients.get(record.param)
-            owners = (record.param,) if own is None else own.params
-            end = record.symbol[len(name) :]
-            owners = owners if record.param is not None else ()
-            return Leaf(variable, name, name, owners, end, is_symbol=True)
+            owners = owners if own is None else own.gradient_of
+            return Leaf(variable, name, "", owners, brackets, is_symbol=True)
         if variable.owner is not None and isinstance(variable.owner.op, RandomVariable):
-            name = str(variable.owner.op.name)
-            return Leaf(variable, name, name, end="()", is_symbol=True)
-        if variable in self._losses:
-            name = variable.name or "loss"
-            return Leaf(variable, name, name)
+            return Leaf(variable, str(variable.owner.op.name), end="()", is_symbol=True)
         if isinstance(variable, Constant):
-            return Leaf(variable, "constant", "constant")
-        name = variable.name or "nameless"
-        if is_state(variable):
+            name = "constant"
+        elif variable in self._losses:
+            name = variable.name or "loss"
+        elif is_state(variable):
             parts = name.split("/")
-            owners = () if record.param is None else (record.param,)
             return Leaf(variable, parts[-1], ".".join(parts[-2:]), owners)
-        return Leaf(variable, name, name)
+        return Leaf(variable, name)
 
     # --- Operations ---------------------------------------------------------------------------
 
     def _operation(self, variable: Any) -> Tree:
         node = variable.owner
-        op = node.op.core_op if isinstance(node.op, Blockwise) else node.op
+        op: Any = node.op.core_op if isinstance(node.op, Blockwise) else node.op
         args = tuple(self._trees[v] for v in sources_of(variable))
+        name = type(op).__name__
         if isinstance(op, Elemwise):
             return self._elementwise(variable)
         if isinstance(op, CAReduce):
-            return _reduction(variable, args, keepdims=False)
+            return _reduction(variable, args[0], keepdims=False)
         if isinstance(op, DimShuffle):
             return self._dimshuffle(variable)
         if isinstance(op, IncSubtensor | AdvancedIncSubtensor):
-            name = "set" if op.set_instead_of_inc else "increase"
-            part = _index(op.idx_list, (args[0], *args[2:]))
-            return Tree("call", name, (part, args[1]))
+            part = index(op.idx_list, (args[0], *args[2:]))
+            return call("set" if op.set_instead_of_inc else "increase", (part, args[1]))
         if hasattr(op, "idx_list"):
-            return _index(op.idx_list, args)
+            return index(op.idx_list, args)
         if isinstance(op, Alloc):
-            return Tree("call", "broadcast_to", (args[0], Tree("list", args=args[1:])))
+            return call("broadcast_to", (args[0], listed(args[1:])))
         if isinstance(op, MakeVector):
-            return Tree("list", args=args)
+            return listed(args)
         if isinstance(op, Join):
             # PyTensor 3.0 gives the axis as the first input.
             axis = getattr(op, "axis", None)
-            joined = Tree("list", args=args[1:] if axis is None else args)
-            axis = node.inputs[0].data if axis is None else axis
-            return Tree("call", "concatenate", (joined,), (f"axis={int(axis)}",))
+            args, axis = (args[1:], node.inputs[0].data) if axis is None else (args, axis)
+            return call("concatenate", [listed(args)], [f"axis={axis}"])
         if isinstance(op, Shape_i):
-            shape = Tree("call", "shape", args)
-            return Tree("index", args=(shape, _number(int(op.i))), extra=(1,))
-        if isinstance(op, Reshape):
-            return Tree("call", "reshape", args)
-        name = type(op).__name__
-        if name in _PRODUCTS:
-            return Tree("infix", "@", args)
+            return index([str(op.i)], (call("shape", args),))
+        if name in PRODUCTS:
+            return operation(name, args)
         if hasattr(op, "name_of_each"):
-            return Tree("call", op.name_of_each, args)
-        tree = Tree("call", name.lower().removesuffix("op"), args, tuple(_keywords(op)))
-        if len(node.outputs) == 1:
-            return tree
-        which = _number(node.outputs.index(variable))
-        return Tree("index", args=(tree, which), extra=(1,))
+            return call(op.name_of_each, args)
+        said = () if name == "Reshape" else _keywords(op)
+        tree = call(name.lower().removesuffix("op"), args, said)
+        which = node.outputs.index(variable)
+        return tree if len(node.outputs) == 1 else index([str(which)], (tree,))
 
     def _elementwise(self, variable: Any) -> Tree:
-        node = variable.owner
-        name = type(node.op.scalar_op).__name__
+        name = type(variable.owner.op.scalar_op).__name__
         args = self._broadcast_args(variable)
-        is_bool = variable.type.dtype == "bool"
-        if name in _INFIX:
-            return Tree("infix", _INFIX[name], args)
-        if name in _LOGIC and is_bool:
-            return Tree("infix", _LOGIC[name], args)
-        if name == "Invert" and is_bool:
-            return Tree("prefix", "not ", args)
-        if name == "Neg":
-            return Tree("prefix", "-", args)
-        if name == "Sqr":
-            return Tree("infix", "^", (*args, _number(2)))
-        if name == "Reciprocal":
-            return Tree("infix", "/", (_number(1), *args))
         if name == "Cast":
-            return Tree("call", variable.type.dtype, args)
-        if name == "Switch":
-            condition = condition_of(node.inputs[0])
-            return Tree("call", "where", args, (condition,))
-        return Tree("call", _NAMES.get(name, name.lower()), args)
+            return call(variable.type.dtype, args)
+        condition = bare(variable.owner.inputs[0], broadcast=True) if name == "Switch" else None
+        return operation(name, args, variable.type.dtype == "bool", condition)
 
     def _broadcast_args(self, variable: Any) -> tuple[Tree, ...]:
         """Return the arguments of an elementwise operation, as briefly as NumPy would have them.
@@ -420,98 +247,53 @@ class Formulas:
         """
         inputs = variable.owner.inputs
         brief = [self._brief(v, variable) for v in inputs]
-        lengths = [tuple(v.type.shape) for v in inputs]
-        by_size = sorted(range(len(inputs)), key=lambda i: -len(brief[i][1]))
-        used = [shape for _, shape in brief]
-        trees = [tree for tree, _ in brief]
-        for index in [None, *by_size]:
-            if index is not None:
-                trees[index], used[index] = self._trees[inputs[index]], lengths[index]
-            if _covers(used, variable.type.shape):
+        for place in sorted(range(len(inputs)), key=lambda place: -len(brief[place][1])):
+            if _covers([shape for _, shape in brief], variable.type.shape):
                 break
-        return tuple(trees)
+            brief[place] = self._trees[inputs[place]], inputs[place].type.shape
+        return tuple(tree for tree, _ in brief)
 
     def _brief(self, variable: Any, user: Any) -> tuple[Tree, tuple[Any, ...]]:
         """Return the shortest text that broadcasts to a variable, and its shape."""
-        outer = variable
-        while (
-            not self._is_leaf(outer) and outer not in self._new and not provenance.of(outer).joint
-        ):
-            inner = _inside(outer)
-            op = outer.owner.op
-            if inner is not None:
-                outer = inner
-            elif isinstance(op, DimShuffle) and _adds_axes_in_front(op):
-                outer = outer.owner.inputs[0]
-            elif _scalar_name(outer) == "Second":
-                outer = outer.owner.inputs[1]
-            elif isinstance(op, Alloc):
-                outer = outer.owner.inputs[0]
-            else:
-                break
-        if isinstance(outer, Constant) and _is_uniform(outer):
-            return _constant_number(outer, user), ()
-        return self._trees.get(outer, _CUT), tuple(outer.type.shape)
+        inner = variable
+        while inner is not None:
+            variable = inner
+            is_end = self._is_leaf(variable) or variable in self._new
+            inner = None if is_end else _inside(variable, broadcast=True)
+        if isinstance(variable, Constant) and _is_uniform(variable):
+            return _constant_number(variable, user), ()
+        return self._trees.get(variable, CUT), tuple(variable.type.shape)
 
     def _dimshuffle(self, variable: Any) -> Tree:
         op, [source] = variable.owner.op, variable.owner.inputs
-        order = list(op.new_order)
+        order, ndim = list(op.new_order), source.type.ndim
         kept = [axis for axis in order if axis != "x"]
         inner = bare(source)
-        node = inner.owner
-        if node is not None and isinstance(node.op, CAReduce) and inner not in self._new:
-            axes = _axes_of(inner)
-            if kept == sorted(kept) and [i for i, axis in enumerate(order) if axis == "x"] == axes:
-                summed = self._trees.get(node.inputs[0], _CUT)
-                return _reduction(inner, (summed,), keepdims=True)
+        if isinstance(getattr(inner.owner, "op", None), CAReduce) and inner not in self._new:
+            new_axes = [place for place, axis in enumerate(order) if axis == "x"]
+            if kept == sorted(kept) and new_axes == _axes_of(inner):
+                return _reduction(inner, self._trees[inner.owner.inputs[0]], keepdims=True)
         tree = self._trees[source]
-        dropped = [axis for axis in range(source.type.ndim) if axis not in kept]
-        if dropped:
-            entries = ["0" if axis in dropped else ":" for axis in range(source.type.ndim)]
-            tree = Tree("index", args=(tree,), extra=tuple(entries))
-            kept = [axis - sum(d < axis for d in dropped) for axis in kept]
+        if len(kept) < ndim:
+            tree = index([":" if axis in kept else "0" for axis in range(ndim)], (tree,))
+            kept = [sorted(kept).index(axis) for axis in kept]
         if kept != sorted(kept):
             is_reversed = kept == sorted(kept, reverse=True)
-            order_given = [] if is_reversed else [Tree("list", args=tuple(map(_number, kept)))]
-            tree = Tree("call", "transpose", (tree, *order_given))
+            given = [] if is_reversed else [listed([number(axis) for axis in kept])]
+            tree = call("transpose", [tree, *given])
         if "x" in order:
-            entries = ["None" if axis == "x" else ":" for axis in order]
-            tree = Tree("index", args=(tree,), extra=tuple(entries))
+            tree = index([None if axis == "x" else ":" for axis in order], (tree,))
         return tree
 
 
 # --- What variables are -----------------------------------------------------------------------
 
 
-def bare(variable: Any) -> Any:
+def bare(variable: Any, broadcast: bool = False) -> Any:
     """Look through all that concerns types and shapes only, and what the library says so of."""
-    while (inner := _inside(variable)) is not None:
+    while (inner := _inside(variable, broadcast)) is not None:
         variable = inner
     return variable
-
-
-def condition_of(variable: Any) -> Any:
-    """Return a scalar condition as it was before it got the axes of what it chooses from."""
-    while True:
-        variable = bare(variable)
-        node = variable.owner
-        if node is None or not (isinstance(node.op, DimShuffle) and _adds_axes_in_front(node.op)):
-            return variable
-        variable = node.inputs[0]
-
-
-def joins_finite(variable: Any) -> bool:
-    """Tell the condition of `apply_if_finite`."""
-    return provenance.of(variable).symbol == "finite"
-
-
-def is_clock(variable: Any) -> bool:
-    """Tell a counter of calls of the library."""
-    return (
-        is_state(variable)
-        and str(variable.name).endswith("/step")
-        and variable.type.dtype == "int64"
-    )
 
 
 def sources_of(variable: Any) -> list[Any]:
@@ -526,13 +308,11 @@ def sources_of(variable: Any) -> list[Any]:
     return node.inputs
 
 
-def _inside(variable: Any) -> Any:
-    """Return what a variable is another type or shape of, or None."""
+def _inside(variable: Any, broadcast: bool = False) -> Any:
+    """Return what a variable is another type of, or perhaps another shape of, or None."""
     node = variable.owner
-    if node is None:
-        return None
     record = provenance.of(variable)
-    if record.symbol or record.joint:
+    if node is None or record.symbol or record.joint:
         return None
     if record.reads_as is not None:
         return node.inputs[record.reads_as]
@@ -543,15 +323,14 @@ def _inside(variable: Any) -> Any:
         return None  # 0.1 in float32 is not 0.1 in float64
     if name == "Identity" or (name == "Cast" and _is_wider(node.inputs[0], variable)):
         return node.inputs[0]
-    if name == "Second" and _same_axes(node.inputs[1], variable):
-        return node.inputs[1]
-    if isinstance(node.op, Alloc) and _same_axes(node.inputs[0], variable):
-        return node.inputs[0]
-    if isinstance(node.op, DimShuffle) and list(node.op.new_order) == list(
-        range(node.inputs[0].type.ndim)
-    ):
-        return node.inputs[0]
-    return None
+    if name == "Second" or isinstance(node.op, Alloc):
+        source = node.inputs[name == "Second"]
+    elif isinstance(node.op, DimShuffle) and _adds_axes_in_front(node.op):
+        [source] = node.inputs
+    else:
+        return None
+    ones = [[length == 1 for length in v.type.shape] for v in (source, variable)]
+    return source if broadcast or ones[0] == ones[1] else None
 
 
 def _is_wider(narrow: Any, wide: Any) -> bool:
@@ -559,14 +338,6 @@ def _is_wider(narrow: Any, wide: Any) -> bool:
     kinds = {np.dtype(v.type.dtype).kind for v in (narrow, wide)}
     return narrow.type.dtype == wide.type.dtype or (
         kinds == {"f"} and np.can_cast(narrow.type.dtype, wide.type.dtype)
-    )
-
-
-def _same_axes(value: Any, result: Any) -> bool:
-    """Tell whether a value is broadcast to what it is already."""
-    shapes = value.type.shape, result.type.shape
-    return len(shapes[0]) == len(shapes[1]) and all(
-        (old == 1) == (new == 1) for old, new in zip(*shapes, strict=True)
     )
 
 
@@ -601,13 +372,9 @@ def _parts(variable: Any) -> list[Any]:
     return [total.owner.inputs[0].owner.inputs[0] for total in sums]
 
 
-def _rows_set(variable: Any, value: Any) -> Any:
-    """Return what rows of a table are set to, if its next value is that."""
-    node = value.owner
-    if node is None or not isinstance(node.op, AdvancedIncSubtensor):
-        return None
-    is_rows = node.op.set_instead_of_inc and node.op.idx_list == (0,)
-    return node.inputs[1] if is_rows and node.inputs[0] is variable else None
+def _index_of_rows(variable: Any, value: Any) -> list[Any]:
+    """Return the index of the rows that a next value sets, if it sets rows."""
+    return [] if touched(variable, value) is value else [value.owner.inputs[2]]
 
 
 def _is_old(variable: Any, value: Any) -> bool:
@@ -617,29 +384,11 @@ def _is_old(variable: Any, value: Any) -> bool:
     return value is variable or (is_rows and node.inputs[0] is variable)
 
 
-def _parameters_first(item: tuple[Any, Variable]) -> tuple[bool, str, int]:
-    variable, _ = item
-    return is_state(variable), str(variable.name), age(variable)
-
-
-def age(variable: Variable) -> int:
-    """Return the number that PyTensor gives each variable when it is made."""
-    return int(variable.auto_name.rpartition("_")[2])
-
-
 # --- Parts of trees ---------------------------------------------------------------------------
 
 
-def _number(value: Any) -> Tree:
-    """Write a number as briefly as its own type allows without another value."""
-    if isinstance(value, bool | np.bool_):
-        return Tree("number", str(bool(value)))
-    text = str(value.item() if isinstance(value, np.integer) else value)
-    if isinstance(value, float | np.floating):
-        text = str(np.asarray(value)[()])
-        mantissa, e, exponent = text.partition("e")
-        text = mantissa.removesuffix(".0") + (e and f"e{int(exponent)}")
-    return Tree("number", text)
+def _leaf_tree(leaf: Leaf) -> Tree:
+    return Tree("leaf", kind="leaf", what=leaf)
 
 
 def _is_uniform(variable: Any) -> bool:
@@ -652,14 +401,14 @@ def _constant_number(variable: Any, user: Any = None) -> Tree:
     """Write a constant as one number; where it is used in a wider type, say which it is."""
     record = provenance.of(variable)
     if record.number is not None:
-        return _number(record.number)
+        return number(record.number)
     value = np.asarray(variable.data).flat[0]
-    tree = _number(value)
+    tree = number(value)
     if user is None or value.dtype.kind != "f" or np.dtype(user.type.dtype).kind != "f":
         return tree
     is_wider = np.dtype(user.type.dtype).itemsize > value.dtype.itemsize
-    if is_wider and np.isfinite(value) and float(tree.what) != float(value):
-        return Tree("call", value.dtype.name, (tree,))
+    if is_wider and np.isfinite(value) and float(tree.text) != float(value):
+        return call(value.dtype.name, [tree])
     return tree
 
 
@@ -671,13 +420,13 @@ def _constant(variable: Any) -> Tree | None:
     if data.ndim == 0:
         return _constant_number(variable)
     if _is_uniform(variable) and data.size > 1:
-        shape = Tree("list", args=tuple(map(_number, data.shape)))
-        return Tree("call", "broadcast_to", (_constant_number(variable), shape))
+        shape = listed([number(length) for length in data.shape])
+        return call("broadcast_to", [_constant_number(variable), shape])
     return _listed(data) if data.size <= _FEW else None
 
 
 def _listed(data: np.ndarray) -> Tree:
-    return Tree("list", args=tuple(_listed(row) if row.ndim else _number(row[()]) for row in data))
+    return listed([_listed(row) if row.ndim else number(row[()]) for row in data])
 
 
 def _axes_of(variable: Any) -> list[int]:
@@ -686,11 +435,11 @@ def _axes_of(variable: Any) -> list[int]:
     return sorted(axes)
 
 
-def _reduction(variable: Any, args: tuple[Tree, ...], keepdims: bool) -> Tree:
+def _reduction(variable: Any, arg: Tree, keepdims: bool) -> Tree:
     op, [inner] = variable.owner.op, variable.owner.inputs
     axes = _axes_of(variable)
     if not axes:
-        return args[0]
+        return arg
     extra = []
     if len(axes) < inner.type.ndim:
         extra.append(f"axis={axes[0] if len(axes) == 1 else tuple(axes)}")
@@ -698,27 +447,15 @@ def _reduction(variable: Any, args: tuple[Tree, ...], keepdims: bool) -> Tree:
     dtypes = [np.dtype(v.type.dtype) for v in (inner, variable)]
     if dtypes[0].kind == "f" and dtypes[1].itemsize < dtypes[0].itemsize:
         extra.append(f"dtype={dtypes[1].name}")
-    return Tree("call", type(op).__name__.lower(), args, tuple(extra))
+    return call(type(op).__name__.lower(), [arg], extra)
 
 
-def _index(entries: Sequence[Any], args: tuple[Tree, ...]) -> Tree:
-    """Write ``base[i, 1:n]``; an entry of `extra` is the number of an argument, or text."""
-    said: list[Any] = []
-    for entry in entries:
-        if isinstance(entry, slice):
-            bounds = (entry.start, entry.stop, entry.step)
-            said.append(tuple(None if b is None else int(b) + 1 for b in bounds))
-        else:
-            said.append("None" if entry is None else int(entry) + 1)
-    return Tree("index", args=args, extra=tuple(said))
-
-
-def _keywords(op: Any) -> Iterator[str]:
+def _keywords(op: Any) -> list[str]:
     """Return what tells one operation from another of its kind."""
-    for name in getattr(op, "__props__", None) or ():
-        value = getattr(op, name)
-        simple = bool | int | float | str
-        if isinstance(value, simple) or (
-            isinstance(value, tuple) and all(isinstance(v, simple) for v in value)
-        ):
-            yield f"{name}={value}"
+    simple = bool | int | float | str
+    values = {name: getattr(op, name) for name in getattr(op, "__props__", None) or ()}
+    return [
+        f"{name}={value}"
+        for name, value in values.items()
+        if all(isinstance(v, simple) for v in (value if isinstance(value, tuple) else [value]))
+    ]

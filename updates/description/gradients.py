@@ -9,52 +9,34 @@ and contains known ones is a formula of these.
 """
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 import pytensor
 from pytensor.compile.sharedvalue import SharedVariable
 from pytensor.graph.basic import Constant, Variable
-from pytensor.graph.traversal import graph_inputs, walk
+from pytensor.graph.traversal import graph_inputs, walk, walk_toposort
 from pytensor.scalar.basic import Second
 from pytensor.tensor.elemwise import Elemwise
 
 from updates import provenance
 from updates.arguments import NO_GRADIENT, is_float_tensor
+from updates.provenance import Provenance
 from updates.state import is_state
-
-
-@dataclass(frozen=True)
-class Gradient:
-    """What a variable is the gradient of.
-
-    Parameters
-    ----------
-    params : tuple of shared variables
-        The parameters; two that enter the loss in the same way have one gradient.
-    kind : {"g", "Hu"}
-        A gradient of the loss, or the Hessian times a vector.
-    at : tuple of variables
-        Where it is taken, for each of `params`, if not at the parameters.
-    """
-
-    params: tuple[Any, ...]
-    kind: str = "g"
-    at: tuple[Any, ...] = ()
 
 
 def gradients_in(
     next_values: Iterable[Variable], loss: Variable | None = None
-) -> dict[Variable, Gradient]:
-    """Find the gradients that next values are made of."""
+) -> dict[Variable, Provenance]:
+    """Find the gradients that next values are made of, each with the parameters that it is of."""
     roots = list(next_values)
-    found: dict[Variable, Gradient] = {}
+    found: dict[Variable, Provenance] = {}
     new = roots
     while new:  # points at which gradients are taken have formulas, too
         marked = [v for v in _formula(new, found) if _is_computed(v) and v not in found]
         records = {variable: provenance.of(variable) for variable in marked}
-        found |= {v: Gradient(r.gradient_of, r.kind, r.at) for v, r in records.items()}
+        found |= records
         new = [v for r in records.values() for v in r.at if v not in r.gradient_of]
         roots = roots + new
     formula = _formula(roots, found)
@@ -63,7 +45,7 @@ def gradients_in(
     for gradient, params in given.items():
         below = _formula([gradient], found)[1:]
         if gradient not in found and not any(v in found or v in given for v in below):
-            found[gradient] = Gradient(params)
+            found[gradient] = Provenance(gradient_of=params)
     return found
 
 
@@ -75,11 +57,15 @@ def _is_computed(variable: Variable) -> bool:
 def _formula(roots: Iterable[Variable], ends: Collection[Variable]) -> list[Variable]:
     """Return the variables above the gradients that are known, and these."""
 
-    def inputs(variable: Any) -> list[Variable]:
-        is_end = variable.owner is None or variable in ends or _is_computed(variable)
-        return [] if is_end else variable.owner.inputs
+    def above(variable: Variable) -> list[Variable]:
+        return [] if variable in ends or _is_computed(variable) else inputs_of(variable)
 
-    return list(walk(list(roots), inputs, bfs=False))
+    return list(walk(roots, above, bfs=False))
+
+
+def inputs_of(variable: Any) -> list[Variable]:
+    """Return what a variable is computed from."""
+    return [] if variable.owner is None else variable.owner.inputs
 
 
 def _given(formula: Iterable[Variable]) -> dict[Variable, tuple[Any, ...]]:
@@ -87,44 +73,34 @@ def _given(formula: Iterable[Variable]) -> dict[Variable, tuple[Any, ...]]:
     given: dict[Variable, tuple[Any, ...]] = {}
     for variable in formula:
         gradient = provenance.given_gradient(variable)
-        if gradient is None or gradient.owner is None or provenance.of(gradient).gradient_of:
+        params = provenance.of(variable).gradient_params
+        if gradient is None or not params or not provenance.is_unchanged(variable):
             continue
-        if provenance.is_unchanged(variable):
-            params = provenance.of(variable).gradient_params
+        if gradient.owner is not None and not provenance.of(gradient).gradient_of:
             given[gradient] = tuple(dict.fromkeys([*given.get(gradient, ()), *params]))
-    return {gradient: params for gradient, params in given.items() if params}
+    return given
 
 
-def _recognized(formula: list[Variable], losses: list[Variable]) -> dict[Variable, Gradient]:
+def _recognized(formula: list[Variable], losses: list[Variable]) -> dict[Variable, Provenance]:
     """Recognize gradients that nobody marked by computing them again."""
     losses = [*losses, *(found for v in formula if (found := _loss_above(v)) is not None)]
     again: list[tuple[Any, Any]] = []
     for loss in dict.fromkeys(losses):
-        params = [
-            variable
-            for variable in graph_inputs([loss])
-            if isinstance(variable, SharedVariable)
-            and is_float_tensor(variable)
-            and not is_state(variable)
-        ]
-        try:
-            grads: Any = pytensor.grad(
-                loss, params, disconnected_inputs="ignore", return_disconnected="none"
-            )
-        except NO_GRADIENT:
-            continue
-        again += [(p, g) for p, g in zip(params, grads, strict=True) if g is not None]
-    if not again:
-        return {}
-    numbers = _numbers([*formula, *(gradient for _, gradient in again)])
+        shared = [v for v in graph_inputs([loss]) if isinstance(v, SharedVariable)]
+        params = [v for v in shared if is_float_tensor(v) and not is_state(v)]
+        options: Any = {"disconnected_inputs": "ignore", "return_disconnected": "none"}
+        with suppress(*NO_GRADIENT):
+            grads: Any = pytensor.grad(loss, params, **options)
+            again += zip(params, grads, strict=True)
+    again = [(p, g) for p, g in again if g is not None and g.owner is not None]
+    numbers = _numbers([*formula, *(g for _, g in again)] if again else [])
     params_of: dict[int, list[Any]] = {}
     for param, gradient in again:
-        if gradient.owner is not None:
-            params_of.setdefault(numbers[gradient], []).append(param)
+        params_of.setdefault(numbers[gradient], []).append(param)
     return {
-        variable: Gradient(tuple(dict.fromkeys(params_of[numbers[variable]])))
+        variable: Provenance(gradient_of=tuple(dict.fromkeys(params_of[numbers[variable]])))
         for variable in formula
-        if numbers[variable] in params_of
+        if numbers.get(variable) in params_of
     }
 
 
@@ -147,22 +123,11 @@ def _numbers(variables: list[Variable]) -> dict[Variable, int]:
     """Give variables numbers that are equal where their structure is."""
     numbers: dict[Variable, int] = {}
     known: dict[Any, int] = {}
-    stack = list(variables)
-    while stack:
-        variable: Any = stack[-1]
-        if variable in numbers:
-            stack.pop()
-            continue
-        node = variable.owner
-        missing = [] if node is None else [v for v in node.inputs if v not in numbers]
-        if missing:
-            stack += missing
-            continue
-        stack.pop()
+    for variable in walk_toposort(variables, inputs_of):
+        node: Any = variable.owner
         key: Any = variable
         if node is not None:
-            inputs = tuple(numbers[v] for v in node.inputs)
-            key = (node.op, node.outputs.index(variable), inputs)
+            key = (node.op, node.outputs.index(variable), *map(numbers.get, node.inputs))
         elif isinstance(variable, Constant):
             key = (variable.type, variable.signature())
         numbers[variable] = known.setdefault(key, len(known))

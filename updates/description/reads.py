@@ -1,7 +1,6 @@
 """Reads: the old values that each next value is computed from.
 
 - ``reads_of``: for each variable of a dictionary, what its next value reads, and how
-- ``is_given``: whether that is an input of the compiled function
 """
 
 import functools
@@ -9,11 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pytensor.compile.sharedvalue import SharedVariable
 from pytensor.graph.basic import Constant, Variable
 from pytensor.graph.traversal import walk
 
-from updates.description.formula import joins_finite, sources_of
+from updates import provenance
+from updates.description.formula import sources_of
 from updates.description.gradients import gradients_in
 
 
@@ -25,6 +24,10 @@ class Reads:
     by_gradient: frozenset[Any]
     by_finite: frozenset[Any]
 
+    def by_kind(self) -> dict[str, frozenset[Any]]:
+        """Return them by the kind of line in the picture."""
+        return {"itself": self.directly, "gradient": self.by_gradient, "finite": self.by_finite}
+
 
 def reads_of(items: Mapping[Any, Variable]) -> dict[Any, Reads]:
     """Find what each next value reads: shared variables and inputs, and nothing else.
@@ -34,35 +37,33 @@ def reads_of(items: Mapping[Any, Variable]) -> dict[Any, Reads]:
     """
     gradients = gradients_in(items.values())
 
+    def kind(variable: Any) -> str:
+        if variable in gradients:
+            return "gradient"
+        return "finite" if provenance.of(variable).symbol == "finite" else ""
+
     def above(variable: Any) -> list[Variable]:
-        is_end = variable in gradients or joins_finite(variable)
-        return [] if is_end else below(variable)
+        return [] if kind(variable) else _below(variable)
 
     @functools.cache
     def leaves_below(variable: Variable) -> frozenset[Any]:
-        return frozenset(filter(_is_leaf, walk([variable], below, bfs=False)))
+        return frozenset(filter(_is_leaf, walk([variable], _below, bfs=False)))
 
     found = {}
     for variable, value in items.items():
         formula = list(walk([value], above, bfs=False))
-        through = [v for v in formula if v in gradients]
-        finite = [v for v in formula if joins_finite(v) and v not in gradients]
         found[variable] = Reads(
-            frozenset(v for v in formula if _is_leaf(v) and v not in gradients),
-            frozenset().union(*map(leaves_below, through)),
-            frozenset().union(*map(leaves_below, finite)),
+            frozenset(v for v in formula if _is_leaf(v) and not kind(v)),
+            *(
+                frozenset().union(*(leaves_below(v) for v in formula if kind(v) == which))
+                for which in ("gradient", "finite")
+            ),
         )
     return found
 
 
-def below(variable: Any) -> list[Variable]:
-    """Return what a variable is computed from."""
+def _below(variable: Any) -> list[Variable]:
     return [] if variable.owner is None else sources_of(variable)
-
-
-def is_given(leaf: Any) -> bool:
-    """Tell an input, which the caller of a compiled function gives, from a shared variable."""
-    return not isinstance(leaf, SharedVariable)
 
 
 def _is_leaf(variable: Any) -> bool:

@@ -2,14 +2,13 @@
 
 - ``Described``: one variable
 - ``described``: all variables of a dictionary, parameters first
-- ``all_items``: a dictionary with what a function adds by itself
-- ``checked_params_of``: the parameters of a loss, if there is one
 - ``grouped``: variables of which the same is said, but for their parameter
 - ``abbreviated``: many names in little space
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -18,9 +17,10 @@ from pytensor.graph.basic import Variable
 from updates import provenance
 from updates.arguments import NO_GRADIENT, checked_loss, is_float_tensor
 from updates.call import checked_updates
-from updates.description.formula import Formulas, Leaf, Tree, is_clock
+from updates.description.formula import Formulas
 from updates.description.gradients import gradients_in
-from updates.description.writing import Names, written, written_in_latex
+from updates.description.operations import Leaf, Tree
+from updates.description.writing import Names, Writer
 from updates.loss_graph import default_updates, params_of
 from updates.state import is_state
 from updates.state_dict import keyed
@@ -43,75 +43,73 @@ class Described:
     shape: tuple[int, ...] | None
     dtype: str
     bytes: int
-    formula: str
-    template: str
     own: Any = field(repr=False)
     sides: tuple[Tree, Tree] = field(repr=False)
     names: Names = field(repr=False)
 
+    @cached_property
+    def formula(self) -> str:
+        """The formula, with the variable's own name."""
+        return self.text(template=False)
+
+    @cached_property
+    def template(self) -> str:
+        """The formula with ``p`` for the parameter that the variable is or belongs to."""
+        return self.text(template=True)
+
     def text(self, template: bool, cut: bool = True) -> str:
         """Write the formula as text, all of it or as much as is readable."""
-        own_name = "p" if template else self.names.params.get(self.own, "")
-        return written(self.names, self.sides, self.variable, self.own, own_name, cut)
+        text, *definitions = self._writer(template).formula(*self.sides, self.variable, cut)
+        return text + (f", with {'; '.join(definitions)}" if definitions else "")
 
     def latex(self, template: bool) -> list[str]:
         """Write the formula, and each definition that it needs, as mathematics."""
+        return self._writer(template, latex=True).formula(*self.sides, self.variable)
+
+    def _writer(self, template: bool, latex: bool = False) -> Writer:
         own_name = "p" if template else self.names.params.get(self.own, "")
-        return written_in_latex(self.names, self.sides, self.variable, self.own, own_name)
+        return Writer(self.names, self.own, own_name, latex)
 
 
 def described(
-    items: dict[Any, Variable], loss: Variable | None, params: Iterable[Any] | None
-) -> list[Described]:
-    """Describe each variable of a dictionary that `all_items` returned.
+    updates: Any, loss: Variable | None
+) -> tuple[list[Described], dict[Any, Variable], list[Any] | None]:
+    """Describe each variable of a dictionary, and of what a function adds to it by itself.
 
-    With `params`, those of the loss, nothing but these is a parameter.
+    Returns the rows, all items, and the parameters of the loss: with a loss, nothing but these is
+    a parameter.
     """
+    items = dict(checked_updates(updates))
+    items |= default_updates(items.values(), without=items)
+    if loss is not None:
+        checked_loss(loss, "parameters are what it depends on")
+    try:
+        params = None if loss is None else params_of(loss)
+    except NO_GRADIENT as error:
+        raise ValueError(f"PyTensor cannot differentiate this loss: {error}") from error
     keys = {variable: key for key, variable in keyed(items).items()}
     roles = {variable: _role(variable, params) for variable in items}
     gradients = gradients_in(items.values(), loss)
     formulas = Formulas(items, _leaves(keys, roles), gradients, loss)
-    sides = {variable: formulas.of(variable) for variable in items}
-    names = Names(_names_of_params(items, keys, roles), formulas.leaves.values())
-    rows = []
-    for variable in items:
-        own = variable if roles[variable] == "parameter" else provenance.of(variable).param
-        formula, template = (
-            written(names, sides[variable], variable, own, name)
-            for name in (names.params.get(own, ""), "p")
+    own = {v: v if roles[v] == "parameter" else provenance.of(v).param for v in items}
+    params_named = {
+        p: keys.get(p) or p.name or "a nameless parameter" for p in own.values() if p is not None
+    }
+    names = Names(params_named, formulas.leaves.values())
+    rows = [
+        Described(
+            variable,
+            keys[variable],
+            roles[variable],
+            params_named.get(own[variable]),
+            *_facts(variable),
+            own[variable],
+            formulas.of(variable),
+            names,
         )
-        rows.append(
-            Described(
-                variable,
-                keys[variable],
-                roles[variable],
-                None if own is None else keys.get(own) or own.name or "a nameless parameter",
-                *_facts(variable),
-                formula,
-                template,
-                own,
-                sides[variable],
-                names,
-            )
-        )
-    return sorted(rows, key=lambda row: ROLES.index(row.role))
-
-
-def all_items(updates: Any) -> dict[Any, Variable]:
-    """Return the items of a dictionary with those that a function adds by itself."""
-    copy = checked_updates(updates)
-    return {**copy, **default_updates(copy.values(), without=copy)}
-
-
-def checked_params_of(loss: Variable | None) -> list[Any] | None:
-    """Find the parameters of a loss, or say why there are none."""
-    if loss is None:
-        return None
-    checked_loss(loss, "parameters are what it depends on")
-    try:
-        return params_of(loss)
-    except NO_GRADIENT as error:
-        raise ValueError(f"PyTensor cannot differentiate this loss: {error}") from error
+        for variable in items
+    ]
+    return sorted(rows, key=lambda row: ROLES.index(row.role)), items, params
 
 
 def grouped(rows: Sequence[Described]) -> list[list[Described]]:
@@ -138,19 +136,11 @@ def abbreviated(names: Sequence[str], width: int) -> str:
 
 def _role(variable: Any, params_of_loss: Iterable[Any] | None) -> str:
     if is_state(variable):
-        return "time" if is_clock(variable) else "state"
+        is_counter = str(variable.name).endswith("/step") and variable.type.dtype == "int64"
+        return "time" if is_counter else "state"
     if params_of_loss is None:
         return "parameter" if is_float_tensor(variable) else "other"
     return "parameter" if variable in set(params_of_loss) else "other"
-
-
-def _names_of_params(
-    items: Mapping[Any, Variable], keys: dict[Any, str], roles: dict[Any, str]
-) -> dict[Any, str]:
-    """Name the parameters, and those that state is left of."""
-    own = {variable: keys[variable] for variable in items if roles[variable] == "parameter"}
-    others = (provenance.of(variable).param for variable in items)
-    return {p: p.name or "a nameless parameter" for p in others if p is not None} | own
 
 
 def _leaves(keys: dict[Any, str], roles: dict[Any, str]) -> dict[Variable, Leaf]:
