@@ -4,7 +4,7 @@
 - ``draw``: ``draw``: the diagram of which old values each new value reads
 - ``variables``: variables with their roles, names and formulas, and those that share one
 - ``mistakes``: what in a dictionary usually is none of what was meant
-- ``gradients``: where in the graphs a formula ends, because a gradient begins
+- ``recognition``: where in the graphs a formula ends, because a gradient begins
 - ``formula``: from the graph of a next value to a tree
 - ``operations``: trees, and how each operation is written
 - ``writing``: from a tree to text, and to mathematics

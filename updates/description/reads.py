@@ -13,7 +13,7 @@ from pytensor.graph.traversal import walk
 
 from updates import provenance
 from updates.description.formula import sources_of
-from updates.description.gradients import gradients_in
+from updates.description.recognition import gradients_in
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from pytensor.graph.replace import clone_replace
 
 from updates import provenance
 from updates.call import Call, Tensor, Updates
+from updates.declaration import unnamed
 from updates.hyperparameters import Fraction, LearningRate, NonNegative, WaitingRule
 from updates.norms import joint_norm, ratio
 from updates.rule import joint_rule
@@ -45,7 +46,9 @@ def sam(
     """
     scale = ratio(pt.constant(1), joint_norm(call.grads))
     points = [param + state.cast(rho) * state.cast(scale) * grad for state, param, grad in call]
-    return rule(_grads_at(call, points), call.params)
+    grads = _grads_at(call, points)
+    with unnamed():
+        return rule(grads, call.params)
 
 
 @joint_rule(needs_loss=_WHY)

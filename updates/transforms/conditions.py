@@ -15,6 +15,7 @@ from pytensor.tensor.variable import TensorVariable
 from updates import provenance
 from updates.arguments import checked_loss, is_float_tensor
 from updates.call import Call, Updates, checked_updates
+from updates.declaration import unnamed
 from updates.hyperparameters import Count, NonNegative, Share, WaitingRule
 from updates.rows import choose, touched
 from updates.rule import joint_rule
@@ -115,7 +116,9 @@ def accumulate_gradients(
         total_new = total + grad
         state.update(total, pt.switch(applies, 0, total_new))
         means.append(total_new / every)
-    for variable, new_value in checked_updates(rule(means, call.params)).items():
+    with unnamed():
+        stepped = rule(means, call.params)
+    for variable, new_value in checked_updates(stepped).items():
         call.updates[variable] = _keep_unless(applies, variable, new_value)
 
 

@@ -1,4 +1,4 @@
-"""Gradients: where in the graph of a next value the formula ends and the model begins.
+"""Recognition: where in the graph of a next value the formula ends and the model begins.
 
 - ``gradients_in``: the variables that are gradients, and of which parameters
 
