@@ -63,7 +63,10 @@ def dog(
     distance = pt.maximum(first_distance, pt.sqrt(_square_distance(call, starts)))
     max_distance = call.update(max_distance, pt.maximum(max_distance, distance))
     squares = call.update(squares, squares + sum_of_squares(grads))
-    _descend(call, learning_rate, ratio(max_distance, pt.sqrt(squares + epsilon)), grads)
+    # Without gradients nothing moves, however long a step a tiny epsilon would give.
+    size = pt.switch(pt.eq(squares, 0), 0, pt.sqrt(squares + epsilon))
+    rate = ratio(max_distance, provenance.reads_as(size, 2))
+    _descend(call, learning_rate, rate, grads)
 
 
 @joint_rule
