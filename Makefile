@@ -1,6 +1,6 @@
 # make demo   race six rules on a digit-recognising CNN: a table and learning_curves.png
 # make test   the fast tests;  make test-slow   the long ones
-# make lint, make types       ruff and mypy
+# make lint, make types       ruff; mypy, and pyright on calls as users write them
 # make notebooks              run the notebooks again and keep their outputs
 # make bench                  speed, compile time and memory beside PyTorch and optax (installs both)
 #
@@ -28,6 +28,7 @@ lint: $(VENV)/.dev
 
 types: $(VENV)/.dev
 	$(BIN)/mypy
+	$(BIN)/pyright --pythonpath $(BIN)/python
 
 notebooks: $(VENV)/.notebooks
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python notebooks/execute.py

@@ -1,7 +1,8 @@
 """The decorators that make a gradient transform of a formula.
 
 - ``gradient_transform``: of a formula that sees one gradient
-- ``joint_gradient_transform``: of a formula that sees all of them, and parameters if it asks
+- ``joint_gradient_transform``: of a formula that sees all of them
+- ``gradient_and_parameter_transform``: of a formula that sees the parameters as well
 - ``tensor_transform``: of a formula of one tensor, for a single tensor
 - ``tensors_transform``: of a formula of several tensors, which need not be gradients
 - ``Gradients``: what a formula of all gradients gets
@@ -16,6 +17,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, overload
 
 from pytensor.graph.basic import Variable
+from pytensor.tensor.sharedvar import TensorSharedVariable
 
 from updates import provenance
 from updates.arguments import Params, checked_grads, checked_tensor, checked_tensors
@@ -128,23 +130,21 @@ def gradient_transform(
     return _transform(formula, of_each, "grads")
 
 
-@overload
-def joint_gradient_transform(
-    formula: Callable[Concatenate[Gradients, list[Any], P], R],
-) -> GradientAndParameterTransform[P, R]: ...
-@overload
 def joint_gradient_transform(
     formula: Callable[Concatenate[Gradients, P], R],
-) -> GradientTransform[P, R]: ...
-
-
-def joint_gradient_transform(formula: Callable[..., Any]) -> Any:
+) -> GradientTransform[P, R]:
     """Make a gradient transform of a formula that sees all gradients.
 
-    The formula takes `Gradients`, the parameters if its second argument is ``params``, and
-    hyperparameters as float64 symbols.
+    The formula takes `Gradients`, and hyperparameters as float64 symbols.
     """
     return _transform(formula, formula, "grads")
+
+
+def gradient_and_parameter_transform(
+    formula: Callable[Concatenate[Gradients, list[TensorSharedVariable], P], R],
+) -> GradientAndParameterTransform[P, R]:
+    """Make a gradient transform of a formula that sees all gradients and all parameters."""
+    return _transform(formula, formula, "grads", needs_params=True)
 
 
 def tensors_transform(formula: Callable[Concatenate[Gradients, P], R]) -> TensorsTransform[P, R]:
@@ -168,13 +168,12 @@ def tensor_transform(formula: Callable[Concatenate[Tensor, P], Tensor]) -> Tenso
     return declare(formula, declaration, run, _SHARED)
 
 
-def _transform(formula: Callable[..., Any], run: Callable[..., Any], first: str) -> Any:
-    parameters = list(inspect.signature(formula, eval_str=True).parameters.values())[1:]
-    leading = [_waited_for(first)]
-    needs_params = [parameter.name for parameter in parameters[:1]] == ["params"]
-    if needs_params:
-        leading.append(_waited_for("params"))
-        del parameters[0]
+def _transform(
+    formula: Callable[..., Any], run: Callable[..., Any], first: str, needs_params: bool = False
+) -> Any:
+    leading = [_waited_for(name) for name in (first, *["params"] * needs_params)]
+    parameters = list(inspect.signature(formula, eval_str=True).parameters.values())
+    parameters = parameters[len(leading) :]
     declaration = Declaration(
         formula.__name__, leading, parameters, list[Tensor] | Deferred, schedules=False
     )

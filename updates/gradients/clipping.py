@@ -14,10 +14,16 @@ from typing import Any
 
 import pytensor.tensor as pt
 from pytensor.graph.basic import Constant
+from pytensor.tensor.sharedvar import TensorSharedVariable
 
 from updates import provenance
 from updates.call import Tensor
-from updates.gradient_transform import Gradients, gradient_transform, joint_gradient_transform
+from updates.gradient_transform import (
+    Gradients,
+    gradient_and_parameter_transform,
+    gradient_transform,
+    joint_gradient_transform,
+)
 from updates.gradients.constraints import unit_axes
 from updates.hyperparameters import Epsilon, Finite, Flag, NonNegative, PositiveEpsilon
 from updates.norms import joint_norm, scaled
@@ -119,10 +125,10 @@ def clip_by_global_norm(
     return (clipped, norm) if return_norm else clipped
 
 
-@joint_gradient_transform
+@gradient_and_parameter_transform
 def adaptive_clip(
     grads: Gradients,
-    params: list[Any],
+    params: list[TensorSharedVariable],
     clipping: NonNegative = 0.01,
     epsilon: Epsilon = 1e-3,
     norm_axes: Sequence[Sequence[int] | None] | None = None,

@@ -15,21 +15,26 @@ import numpy as np
 import pytensor.tensor as pt
 from pytensor.compile.sharedvalue import SharedVariable
 from pytensor.graph.basic import Variable
+from pytensor.tensor.sharedvar import TensorSharedVariable
 
 from updates import provenance
 from updates.arguments import label
 from updates.call import Tensor
-from updates.gradient_transform import Gradients, joint_gradient_transform
+from updates.gradient_transform import (
+    Gradients,
+    gradient_and_parameter_transform,
+    joint_gradient_transform,
+)
 from updates.hyperparameters import Natural, NonNegative
 from updates.state import generator, step_counter
 
 Mask = Iterable[bool] | Callable[[Any], bool]
 
 
-@joint_gradient_transform
+@gradient_and_parameter_transform
 def add_weight_decay(
     grads: Gradients,
-    params: list[Any],
+    params: list[TensorSharedVariable],
     weight_decay: NonNegative,
     mask: Mask | None = None,
 ) -> list[Tensor]:
@@ -63,10 +68,10 @@ def add_weight_decay(
     ]
 
 
-@joint_gradient_transform
+@gradient_and_parameter_transform
 def add_l1_penalty(
     grads: Gradients,
-    params: list[Any],
+    params: list[TensorSharedVariable],
     l1: NonNegative,
 ) -> list[Tensor]:
     """Add to each gradient the signs of its parameter.
