@@ -106,9 +106,7 @@ def draw(updates: UpdatesLike, loss: Variable | None = None, axes: Any = None) -
     'Every new value is computed from old values only'
     """
     if axes is not None and not hasattr(axes, "add_patch"):
-        raise TypeError(
-            f"draw: axes must be matplotlib Axes, got {axes!r} of type {type(axes).__name__}"
-        )
+        raise TypeError(f"axes must be matplotlib Axes, got {axes!r} of type {type(axes).__name__}")
     diagram = diagram_of(updates, loss)
     if axes is None:
         axes = _new_axes(diagram)
