@@ -119,8 +119,8 @@ updates.one_cycle(0.1, 100, shape=3)  # type: ignore[arg-type]  # pyright: ignor
 arrays = [np.ones((8, 3))]
 history = updates.minimize(loss, rule=updates.adam(), train=arrays, max_epochs=3, patience=None)
 assert_type(history, updates.History)
-for trained, validated in updates.iterate(loss, [w], [x], rule=updates.adam(), train=arrays):
-    assert_type(trained["loss"], float)
+for monitored in updates.iterate(loss, [w], [x], rule=updates.adam(), train=arrays):
+    assert_type(monitored, tuple[dict[str, float], dict[str, float]])
 updates.minimize(loss, train=arrays)  # type: ignore[call-arg]  # pyright: ignore
 updates.minimize(loss, rule=updates.adam(), train=arrays, epochs=3)  # type: ignore[call-arg]  # pyright: ignore
 updates.minimize(loss, rule=updates.adam(), train=arrays, seed="1")  # type: ignore[arg-type]  # pyright: ignore
