@@ -43,6 +43,7 @@ RANK, SIZE = WORLD.rank, WORLD.size
 MORE_THAN_A_MESSAGE = (1 << 24) // 8 + 5  # float64 numbers: MPI gets them in parts
 LAST = SIZE - 1
 BATCH = 6
+AS_WRITTEN = Mode("py", "minimum_compile")  # hardly any rewrites: where they are not the matter
 CASES = {"fast": {}, "slow": {}}
 ENDINGS = {}
 
@@ -68,6 +69,7 @@ def ending(function):
 def main(table, folder, *earlier):
     warnings.filterwarnings("error", message="Numba will use object mode")
     pytensor.config.mode = "FAST_COMPILE"
+    pytensor.config.traceback__limit = 0  # graphs are built faster without notes of where
     main.folder = Path(folder)
     main.earlier = [Path(other) for other in earlier]
     if table in ENDINGS:
@@ -117,9 +119,9 @@ def batches(steps, dtype="float64", n_inputs=4):
     ]
 
 
-def mean_gradients(loss, params):
+def mean_gradients(loss, params, comm=None):
     """Return the gradients averaged over all processes."""
-    return allreduce_mean(updates.get_or_compute_grads(loss, params))
+    return allreduce_mean(updates.get_or_compute_grads(loss, params), comm)
 
 
 def digest(rule):
@@ -188,7 +190,8 @@ def equivalence():
                 norm = pt.sqrt(sum((grad**2).sum() for grad in grads))
                 if clipped:
                     grads = updates.clip_by_global_norm(grads, BOUND)
-                step = pytensor.function(inputs, norm, updates=rule(grads, params))
+                changes = rule(grads, params)
+                step = pytensor.function(inputs, norm, updates=changes, mode=AS_WRITTEN)
                 norms = []
                 for k in range(steps):
                     if alone:
@@ -264,7 +267,7 @@ def minimize():
     }
 
 
-def many_and_single():
+def many_and_single(comm=None):
     """Take ten steps in one call, and one by one; return losses and rules."""
     x, y = batches(5)
     losses, rules = {}, {}
@@ -274,8 +277,8 @@ def many_and_single():
         tables = [pytensor.shared(table[:, RANK]) for table in (x, y)]
         parts = {v: table[i] for v, table in zip(inputs, tables, strict=True)}
         loss = graph_replace(loss, parts)
-        [mean_loss] = allreduce_mean(loss)
-        rules[name] = updates.adam(mean_gradients(loss, params), params, 0.01)
+        [mean_loss] = allreduce_mean(loss, comm)
+        rules[name] = updates.adam(mean_gradients(loss, params, comm), params, 0.01)
         order = [*range(5), *range(5)]
         if name == "many":
             many, outputs = updates.many_steps(rules[name], mean_loss, i, indices)
@@ -299,6 +302,7 @@ def many_steps_on_numba():
     found = {}
     for mode in ("FAST_COMPILE", "NUMBA"):
         with pytensor.config.change_flags(mode=mode):
+            fill_the_cache(many_and_single)
             found[mode] = many_and_single()[0]
     return found
 
@@ -470,10 +474,12 @@ def sizes():
             if refuses and refuses[1] == RANK:
                 stack.enter_context(mock.patch.object(os, refuses[0], side_effect=OSError))
             found[name] = []
+            steps = {}
+            for dtype in ("float32", "float64"):
+                x = pt.vector("x", dtype=dtype)
+                steps[dtype] = pytensor.function([x], allreduce_sum([x[:3], x[3:]], comm))
             for size in (10, 70_000, 5_000, MORE_THAN_A_MESSAGE, 100_001, 3):
-                for dtype in ("float32", "float64"):
-                    x = pt.vector("x", dtype=dtype)
-                    step = pytensor.function([x], allreduce_sum([x[:3], x[3:]], comm))
+                for dtype, step in steps.items():
                     numbers = np.arange(size, dtype=dtype) % 1000
                     results = np.concatenate(step(numbers + RANK))
                     right = SIZE * numbers + SIZE * LAST / 2
@@ -835,7 +841,16 @@ def mode_of(backend):
     return get_mode(backend)
 
 
-def on_backend(mode):
+def fill_the_cache(function, *arguments):
+    """Let the root compile alone what it does without the others, who find it on the disk."""
+    if RANK == 0:
+        function(*arguments, comm=MPI.COMM_SELF)
+    all_are_here = WORLD.Ibarrier()
+    while not all_are_here.Test():  # asleep, as the tests of another worker need the core
+        time.sleep(0.02)
+
+
+def on_backend(mode, comm=None):
     """Take three steps with mixed dtypes and layouts; return the losses and all values."""
     random = np.random.default_rng(0)
     x = pt.matrix("x", dtype="float32")
@@ -845,9 +860,9 @@ def on_backend(mode):
     loss = (((x[:, :, None] * W).sum(axis=1) * s + b - 1) ** 2).mean()
     grads = updates.get_or_compute_grads(loss, [W, b, s])
     grads[0] = grads[0].T.T  # what a rewrite may leave in another order than C
-    grads = updates.clip_by_global_norm(allreduce_mean(grads), 0.5)
+    grads = updates.clip_by_global_norm(allreduce_mean(grads, comm), 0.5)
     rule = updates.adam(grads, [W, b, s], 0.01)
-    means = allreduce_mean([loss, x.T])
+    means = allreduce_mean([loss, x.T], comm)
     step = pytensor.function([x], means, updates=rule, mode=mode)
     steps = [step(np.float32(random.normal(size=(5, 3)) * (RANK + 1))) for _ in range(3)]
     return {
@@ -862,6 +877,7 @@ def on_backend(mode):
 @case(slow=())
 def backends():
     """Run on FAST_COMPILE and numba."""
+    fill_the_cache(on_backend, get_mode("NUMBA"))
     return {name: on_backend(get_mode(name)) for name in ("FAST_COMPILE", "NUMBA")}
 
 
@@ -869,6 +885,9 @@ def backends():
 def all_backends():
     """Run on all backends that are installed."""
     modes = {name: mode_of(name) for name in ("FAST_COMPILE", "NUMBA", "C", "JAX")}
+    for name in ("NUMBA", "C"):
+        if modes[name]:
+            fill_the_cache(on_backend, modes[name])
     return {name: mode and on_backend(mode) for name, mode in modes.items()}
 
 
@@ -887,17 +906,26 @@ def mismatches_of_backends():
     return found
 
 
+def gradient_kept(mode, comm=None):
+    """Return a function of the data, which has been called, its parameter and what it stores."""
+    x, w = pt.vector("x"), pytensor.shared(np.zeros(8), name="w")
+    [grad] = allreduce_mean(updates.get_or_compute_grads(((w - x) ** 2).sum() / 2, [w]), comm)
+    rule = updates.optimistic_gradient_descent([grad], [w], 0.1)
+    [stored] = [v for v in rule if v.name.endswith("/previous_gradient")]
+    outputs = [grad, *allreduce_sum(x[:5000], comm)]
+    step = pytensor.function([x], outputs, updates=rule, mode=mode)
+    step(np.zeros(8))
+    return step, w, stored
+
+
 @case(slow=())
 def kept_results():
     """Keep what a function returned while it is called again, with few numbers and with many."""
     random = np.random.default_rng(0)
     found = {}
+    fill_the_cache(gradient_kept, "NUMBA")
     for name in ("FAST_COMPILE", "NUMBA"):
-        x, w = pt.vector("x"), pytensor.shared(np.zeros(8), name="w")
-        [grad] = allreduce_mean(updates.get_or_compute_grads(((w - x) ** 2).sum() / 2, [w]))
-        rule = updates.optimistic_gradient_descent([grad], [w], 0.1)
-        [stored] = [v for v in rule if v.name.endswith("/previous_gradient")]
-        step = pytensor.function([x], [grad, *allreduce_sum(x[:5000])], updates=rule, mode=name)
+        step, w, stored = gradient_kept(name)
         kept, copies, errors = [], [], []
         for size in (8, 20_000, 7):
             w.set_value(np.zeros(size))

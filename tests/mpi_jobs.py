@@ -12,6 +12,8 @@ import pytest
 ENVIRONMENT = {
     **os.environ,
     "OPENBLAS_NUM_THREADS": "1",
+    # processes that wait leave the cores to those that work, also to other tests
+    "OMPI_MCA_mpi_yield_when_idle": "1",
     "OMPI_ALLOW_RUN_AS_ROOT": "1",
     "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
     # more processes than cores, in Open MPI 4 and 5

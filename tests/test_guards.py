@@ -428,6 +428,20 @@ def test_zero_gradients_from_the_start_leave_everything_finite(row):
         assert np.isfinite(value).all()
 
 
+@pytest.mark.parametrize(
+    "rule", [updates.dog(epsilon=0.0), updates.dowg(epsilon=0.0, initial_distance=0.1)], ids=name_of
+)
+def test_the_distance_over_no_gradient_at_all_moves_nothing(rule):
+    w, grad = pytensor.shared(np.float32(1), name="w"), pytensor.shared(np.float32(0), name="grad")
+    dictionary = rule([grad], [w])
+    step = compiled(dictionary, "FAST_COMPILE")
+    step()
+    assert w.get_value() == 1
+    grad.set_value(np.float32(0.5))
+    step()
+    assert 0 < w.get_value() < 1
+
+
 TINY, HEALTHY, HUGE = np.float32(1e-30), np.float32(0.5), np.float32(1e30)
 
 # What becomes of a float32 parameter whose gradient is 1e30 in every call. The square is infinite.

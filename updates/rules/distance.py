@@ -63,9 +63,7 @@ def dog(
     distance = pt.maximum(first_distance, pt.sqrt(_square_distance(call, starts)))
     max_distance = call.update(max_distance, pt.maximum(max_distance, distance))
     squares = call.update(squares, squares + sum_of_squares(grads))
-    # Without gradients nothing moves, however long a step a tiny epsilon would give.
-    size = pt.switch(pt.eq(squares, 0), 0, pt.sqrt(squares + epsilon))
-    rate = ratio(max_distance, provenance.reads_as(size, 2))
+    rate = _rest_at_zero(squares, ratio(max_distance, pt.sqrt(squares + epsilon)))
     _descend(call, learning_rate, rate, grads)
 
 
@@ -106,7 +104,8 @@ def dowg(
     distance = pt.maximum(first_distance, _square_distance(call, starts))
     max_distance = call.update(max_distance, pt.maximum(max_distance, distance))
     squares = call.update(squares, squares + max_distance * sum_of_squares(grads))
-    _descend(call, learning_rate, ratio(max_distance, pt.sqrt(squares) + epsilon), grads)
+    rate = _rest_at_zero(squares, ratio(max_distance, pt.sqrt(squares) + epsilon))
+    _descend(call, learning_rate, rate, grads)
 
 
 @joint_rule
@@ -227,6 +226,11 @@ def _decayed_grads(call: Call, weight_decay: WeightDecay) -> list[Tensor]:
 
 def _square_distance(call: Call, starts: list[Tensor]) -> Tensor:
     return sum_of_squares(p - start for p, start in zip(call.params, starts, strict=True))
+
+
+def _rest_at_zero(squares: Tensor, rate: Tensor) -> Tensor:
+    """Return 0 while all gradients were 0: over the least epsilon, float32 has no such rate."""
+    return provenance.reads_as(pt.switch(pt.eq(squares, 0), 0, rate), 2)
 
 
 def _descend(call: Call, learning_rate: LearningRate, rate: Tensor, grads: list[Tensor]) -> None:
