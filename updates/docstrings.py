@@ -173,7 +173,7 @@ def _joined(words: str, range_: str) -> str:
 def _returned(shared: Shared, state: str, returned: str) -> str:
     """Say what is returned: what all functions of the kind return, and what this one adds."""
     sentence = f" {_joined(returned, '')}" if returned else ""
-    return shared.returns.format(state=state and f"{state}, ") + sentence
+    return shared.returns.format(state=state and f"; state: {state}") + sentence
 
 
 def _unfolded(text: str) -> str:

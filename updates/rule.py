@@ -189,7 +189,7 @@ def _shared(first: str, rows: bool) -> Shared:
                 ),
             ),
         },
-        returns="OrderedDict\nShared variable to next value: {state}parameter. A `Deferred` when "
+        returns="OrderedDict\nShared variable to next value: the parameters{state}. A `Deferred` when "
         "the call is deferred.",
         raises="ValueError, TypeError\nIf an argument is out of range or of the wrong kind, or "
         "loss, gradients and parameters do not match; the message names it.",

@@ -209,7 +209,7 @@ _SHARED = Shared(
             "dictionary made by hand all of floating-point dtype that are not state.",
         ),
     },
-    returns="OrderedDict\nA copy of `updates` with {state}new next values. A `Deferred` when the "
+    returns="OrderedDict\nA copy of `updates` with new next values{state}. A `Deferred` when the "
     "call is deferred.",
     raises="ValueError, TypeError\nIf an argument is out of range or of the wrong kind, `updates` "
     "is empty or not a dictionary, or a parameter is not among its variables; the message names "

@@ -95,7 +95,7 @@ def schedule_free_sgd(
     momentum : how close the parameter is to the average; optax's ``b1``
     weight_decay : weight of the parameter in its gradient
     weight_lr_power : how strongly a larger learning rate makes a call count more
-    state : base, average, parameter; max_learning_rate, weight_sum for the whole call
+    state : base, average; max_learning_rate, weight_sum for the whole call
 
     `schedule_free_adamw` : with Adam's step sizes
     `asgd` : the average takes no part in the training
