@@ -189,8 +189,8 @@ def _shared(first: str, rows: bool) -> Shared:
                 ),
             ),
         },
-        returns="OrderedDict\nShared variable to next value: the parameters{state}. A `Deferred` when "
-        "the call is deferred.",
+        returns="OrderedDict\nShared variable to next value: the parameters{state}. A `Deferred` "
+        "when the call is deferred.",
         raises="ValueError, TypeError\nIf an argument is out of range or of the wrong kind, or "
         "loss, gradients and parameters do not match; the message names it.",
         example=lambda declaration: training_example(declaration, "loss, [w]"),
