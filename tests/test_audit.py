@@ -22,7 +22,7 @@ from pytensor.compile.sharedvalue import SharedVariable
 from test_hyperparameters import BAD_NUMBERS
 
 import updates
-from updates import rules, schedules, transforms
+from updates import rules, transforms
 from updates.declaration import declaration_of
 from updates.hyperparameters import (
     REQUIRED,
@@ -131,15 +131,6 @@ def test_the_range_of_every_hyperparameter_is_told_in_words(name, argument):
         assert "optional" in text
     says_finite = "finite" in re.sub("infinite|non-finite", "", text.lower())
     assert says_finite == ("finite" in range_), text
-
-
-def test_the_words_of_the_schedules_are_explained_once_for_all():
-    explained = " ".join(schedules.__doc__.split())
-    assert "finite and >= 0 if nothing narrower is said" in explained
-    assert "a *count* is an integer" in explained
-    assert "Each returns a `Schedule`" in explained
-    assert "ValueError (a number out of range" in explained
-    assert "TypeError (the wrong kind)" in explained
 
 
 # --- What is refused -------------------------------------------------------------------------

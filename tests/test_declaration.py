@@ -13,16 +13,18 @@ import numpy as np
 import pytensor
 import pytensor.tensor as pt
 import pytest
-from catalogue import RULES, arrays, loss_of, parameters
+from catalogue import RULES, arrays, assert_same_bits, loss_of, parameters, run
 from pytensor.compile.mode import Mode
-from pytensor.graph.traversal import ancestors
+from pytensor.graph.traversal import ancestors, explicit_graph_inputs
 from pytensor.scalar.basic import Pow
 from pytensor.tensor.elemwise import Elemwise
 
 import updates
-from updates import gradients, rules, schedules, transforms
-from updates.declaration import declaration_of
-from updates.hyperparameters import Scalar
+from updates import gradients, schedules, transforms
+from updates.declaration import Declaration, declaration_of
+from updates.docstrings import Shared, completed
+from updates.hyperparameters import Epsilon, Fraction, Natural, NonNegative, Positive, Scalar
+from updates.rule import rule
 
 PACKAGE = Path(updates.__file__).parent
 
@@ -142,8 +144,9 @@ def test_a_new_function_is_exported_checked_documented_deferred_and_shown(tmp_pa
 
 
 def test_the_package_can_be_imported_without_docstrings():
-    code = "import updates; assert updates.adam.__doc__ is None or not __debug__; print('well')"
-    assert run_python("-OO", "-c", code, folder=PACKAGE.parent) == "well\n"
+    code = "import updates; print(updates.adam.__doc__, updates.adam(beta1=0.5).hyperparameters)"
+    said = run_python("-OO", "-c", code, folder=PACKAGE.parent)
+    assert said.startswith("None {'learning_rate': 0.001, 'beta1': 0.5")
 
 
 @pytest.mark.parametrize("name", updates.__all__)
@@ -172,9 +175,10 @@ VALUES = {
     "a finite number >= 1": 1.5,
 }
 FORMS = {
-    "numpy scalar": np.float64,
+    "number": float,
+    "numpy scalar": np.float32,
     "shared variable": pytensor.shared,
-    "symbol": lambda value: pt.constant(value) * 1,
+    "symbol": lambda value: pt.scalar(dtype="float64"),
     "schedule": lambda value: lambda step: pt.constant(value),
 }
 
@@ -206,11 +210,19 @@ def of_update_transform(name, **given):
     return params, getattr(updates, name)(updates.sgd(loss, params, 0.1), **given)
 
 
-def values_of(make, name, given):
-    """Run two steps and return all values."""
+def values_of(make, name, values, form):
+    """Run two steps with all hyperparameters in one form, and return all values.
+
+    Symbols are inputs of the function: one that the formula did not use would be refused.
+    """
+    given = {argument: form(value) for argument, value in values.items()}
     _, dictionary = make(name, **given)
-    step = pytensor.function([], updates=dictionary, mode=Mode("py", "minimum_compile"))
-    step(), step()
+    is_symbol = form is FORMS["symbol"]
+    step = pytensor.function(
+        list(given.values()) * is_symbol, updates=dictionary, mode=Mode("py", "minimum_compile")
+    )
+    for _ in range(2):
+        step(*values.values() if is_symbol else ())
     return arrays(dictionary)
 
 
@@ -228,21 +240,20 @@ MAKERS = [
 @pytest.mark.parametrize(("make", "name"), MAKERS, ids=[name for _, name in MAKERS])
 def test_hyperparameters_are_numbers_symbols_or_schedules(make, name):
     values = {argument: value for _, argument, value in scalars([name])}
-    expected = values_of(make, name, values)
+    expected = values_of(make, name, values, FORMS["number"])
     for words, form in FORMS.items():
-        found = values_of(make, name, {argument: form(v) for argument, v in values.items()})
+        found = values_of(make, name, values, form)
         for key, array in expected.items():
             np.testing.assert_allclose(found[key], array, rtol=1e-12, err_msg=f"{words} {key}")
 
 
-ON_GRADIENTS = [
-    case
-    for case in scalars(gradients.__all__)
-    if "state" not in case and declaration_of(getattr(updates, case[0])).leading
-]
+def evaluated(symbol, form, value):
+    """Evaluate a symbol, with a value for the input that a hyperparameter may be."""
+    inputs = [v for v in explicit_graph_inputs([symbol]) if form is FORMS["symbol"]]
+    return symbol.eval(dict.fromkeys(inputs, value), mode="FAST_COMPILE")
 
 
-@pytest.mark.parametrize(("name", "argument", "value"), ON_GRADIENTS)
+@pytest.mark.parametrize(("name", "argument", "value"), scalars(gradients.__all__))
 def test_gradient_transforms_take_numbers_and_symbols_and_refuse_schedules(name, argument, value):
     declaration = declaration_of(getattr(updates, name))
     param = pytensor.shared(np.array([[1.0, -2.0], [3.0, 4.0]]), name="w")
@@ -255,7 +266,7 @@ def test_gradient_transforms_take_numbers_and_symbols_and_refuse_schedules(name,
 
     def value_of(form):
         result = getattr(updates, name)(**{**given, argument: form(value)})
-        return (result[0] if isinstance(result, list) else result).eval(mode="FAST_COMPILE")
+        return evaluated(result[0] if isinstance(result, list) else result, form, value)
 
     expected = value_of(float)
     for words, form in FORMS.items():
@@ -288,7 +299,7 @@ def test_values_of_schedules_are_numbers_or_symbols(name, argument, value):
     needed = {n: ARGUMENTS[n] for n in inspect.signature(factory).parameters if n in ARGUMENTS}
 
     def value_of(form):
-        return factory(**{**needed, argument: form(value)})(3).eval(mode="FAST_COMPILE")
+        return evaluated(factory(**{**needed, argument: form(value)})(3), form, value)
 
     for words, form in FORMS.items():
         if words == "schedule" and argument != "schedule":
@@ -296,6 +307,27 @@ def test_values_of_schedules_are_numbers_or_symbols(name, argument, value):
                 value_of(form)
         else:
             np.testing.assert_allclose(value_of(form), value_of(float), rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("factory", "argument"),
+    [(updates.piecewise_constant, "values"), (updates.join_schedules, "schedules")],
+)
+@pytest.mark.parametrize("words", FORMS)
+def test_a_list_of_values_has_them_in_any_form(factory, argument, words):
+    form = FORMS[words]
+    items = [0.25, form(0.5)]
+    if words == "schedule" and argument == "values":
+        with pytest.raises(TypeError, match="values must be a number, a symbolic scalar or a sha"):
+            factory(boundaries=[2], values=items)
+    else:
+        assert evaluated(factory(boundaries=[2], **{argument: items})(3), form, 0.5) == 0.5
+
+
+def test_every_scalar_hyperparameter_was_tried():
+    tried = {name for _, name in MAKERS} | {name for name, *_ in scalars(gradients.__all__)}
+    tried |= {name for name, *_ in IN_SCHEDULES} | {"halflife_to_decay", "momentum_updates"}
+    assert {name for name, *_ in scalars(updates.__all__)} == tried
 
 
 def test_schedules_reach_hyperparameters_of_every_range():
@@ -405,27 +437,164 @@ def test_a_gradient_transform_waits_for_its_gradients(waiting, apply, now):
         updates.apply_ema(decay=0.5),
         updates.apply_if_finite(),
         updates.apply_momentum(),
-        updates.freeze(params="b"),
-        updates.reduce_on_plateau(loss=loss),
-        updates.apply_bounds(params=[w], low=0.0),
+        updates.apply_norm_constraint(max_norm=0.5),
+        updates.apply_bounds(high=0.9),
+        updates.freeze(params="vector"),
+        updates.reduce_on_plateau(loss=pt.constant(1.0), patience=1),
     ],
-    ids=repr,
+    ids=lambda waiting: waiting.rule.__name__,
 )
 def test_an_update_transform_waits_for_its_dictionary(waiting):
     assert isinstance(waiting, updates.Deferred)
-    dictionary = updates.sgd(loss, [w, b], 0.1)
-    function = waiting.rule
-    given = {n: v for n, v in waiting.hyperparameters.items() if v is not None}
-    now = function(dictionary, **given)
-    assert [v.name for v in waiting(dictionary)] == [v.name for v in now]
+    copy = pickle.loads(pickle.dumps(waiting))
+    assert repr(copy).partition("loss")[0] == repr(waiting).partition("loss")[0]
+    found, expected = (
+        run(transform(updates.sgd(loss_of(params), params, 0.1)), steps=2)
+        for params, transform in [
+            (parameters(), copy),
+            (parameters(), lambda d: waiting.rule(d, **waiting.hyperparameters)),
+        ]
+    )
+    assert_same_bits(found, expected)
+
+
+def test_a_waiting_transform_remembers_parameters_and_takes_more_arguments():
+    waiting = updates.apply_bounds(params=[w], low=0.0)
+    assert repr(waiting) == "apply_bounds(params=[w], low=0.0, high=None)"
+    bounded = waiting(updates.sgd(loss, [w, b], 10.0), high=0.5)
+    now = updates.apply_bounds(updates.sgd(loss, [w, b], 10.0), [w], 0.0, 0.5)
+    for variable in (w, b):
+        np.testing.assert_array_equal(
+            bounded[variable].eval(mode="FAST_COMPILE"), now[variable].eval(mode="FAST_COMPILE")
+        )
+
+
+# --- Docstrings -----------------------------------------------------------------------------------
+
+
+def formula(
+    grads,
+    rate: NonNegative,
+    first: Fraction = 0.9,
+    second: Fraction = 0.9,
+    bound: Positive | None = None,
+    axes: int = 0,
+    seed: Natural = 0,
+    epsilon: Epsilon = 1e-6,
+):
+    """Do something.
+
+    ``g' = g``
+
+    And explain it.
+
+    rate : how much; a little
+        is enough
+    first, second : decay
+    bound : where it ends.
+    axes (list of int) : along which
+    state : memory
+    returns : they are
+        the same
+
+    `neighbour` : does
+        something else
+
+    Nobody (2020), "A paper".
+
+    >>> 1 + 1
+    2
+
+    >>> 2 + 2
+    4
+    """
+
+
+WHOLE = """\
+Do something.
+
+``g' = g``
+
+And explain it.
+
+Parameters
+----------
+grads : tensors
+    What it works on.
+rate : float, symbolic scalar, shared variable or schedule
+    How much; a little is enough. Finite and >= 0.
+first, second : float, symbolic scalar, shared variable or schedule, optional
+    Decay, in [0, 1).
+bound : float, symbolic scalar, shared variable or schedule, or None, optional
+    Where it ends, finite and > 0.
+axes : list of int, optional
+    Along which.
+seed : int, optional
+    Start of random numbers, >= 0.
+epsilon : float, symbolic scalar, shared variable or schedule, optional
+    Keeps the division away from zero, finite and >= 0.
+
+Returns
+-------
+list
+    Tensors; state: memory. They are the same.
+
+Raises
+------
+ValueError
+    If it must.
+
+See Also
+--------
+neighbour : does something else.
+
+References
+----------
+Nobody (2020), "A paper".
+
+Examples
+--------
+>>> 1 + 1
+2
+
+>>> 2 + 2
+4"""
+SHARED = Shared(
+    leading={"grads": ("tensors", "What it works on.")},
+    returns="list\nTensors{state}.",
+    raises="ValueError\nIf it must.",
+    example=lambda declaration: f">>> {declaration.name}",
+    words={"seed": "start of random numbers"},
+)
+
+
+def completed_docstring(source):
+    first, *others = inspect.signature(formula).parameters.values()
+    return completed(source, Declaration("formula", [first], others, list), SHARED)
+
+
+def test_a_docstring_is_completed_by_what_is_declared_and_what_is_shared():
+    assert completed_docstring(formula.__doc__) == WHOLE
+
+
+def test_a_docstring_without_words_of_its_own_is_complete():
+    doc = completed_docstring("Do something.")
+    assert all(f"\n{name} : " in doc for name in inspect.signature(formula).parameters)
+    assert "\nlist\n    Tensors.\n" in doc
+    assert "References" not in doc
+    assert "See Also" not in doc
+    assert doc.endswith(">>> formula")
+
+
+def test_there_may_be_no_docstring_at_all():
+    assert completed_docstring(None) is None
 
 
 def test_a_docstring_speaks_of_arguments_only():
-    source = inspect.getsource(rules.sign_sgd)
-    assert "learning_rate" in source
-    from updates.rule import rule
+    with pytest.raises(ValueError, match=r"^formula: its docstring speaks of .*'lr'.*no arguments"):
+        completed_docstring("Do something.\n\nlr : there is none")
 
-    with pytest.raises(ValueError, match=r"speaks of .'rate'., no arguments"):
+    with pytest.raises(ValueError, match=r"^misnamed: its docstring speaks of .*'rate'"):
 
         @rule
         def misnamed(state, param, grad):

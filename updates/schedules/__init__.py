@@ -13,17 +13,8 @@ rule counts its calls and evaluates its schedules at ``t``, an int64 scalar that
 first call; any function from a symbolic step to a scalar can stand in for the ones here.
 
 All of them compute in float64, whatever ``floatX`` is; the rule casts the value to the dtype of
-its parameters. Each returns a `Schedule`. Below,
-
-- a *value* is a number, a symbolic scalar or a shared variable (change it with ``set_value``
-  between calls), finite and >= 0 if nothing narrower is said
-- a *count* is an integer, a symbolic integer or a shared variable that holds one
-- ``initial_value`` and ``end_value`` are where a schedule starts and where it stays in the end,
-  ``steps`` is how long the change takes, or what its rate refers to, ``begin`` the step at which
-  it begins
-
-A bad argument is refused at once by a ValueError (a number out of range, lists of the wrong
-lengths) or a TypeError (the wrong kind) that names it.
+its parameters. Values and counts may be shared variables: change them with ``set_value`` between
+calls.
 """
 
 from typing import TYPE_CHECKING
