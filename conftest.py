@@ -1,5 +1,6 @@
 """What holds for all tests: JAX is loaded first, and nothing is compiled longer than needed."""
 
+import gc
 from contextlib import nullcontext, suppress
 
 import pytensor
@@ -12,6 +13,8 @@ with suppress(ImportError):
 # PyTensor notes for every variable where it was made, which takes a third of the time in which a
 # rule builds its graph.
 pytensor.config.traceback__limit = 0
+# Graphs are many small objects that live on: looking through them for garbage is in vain.
+gc.set_threshold(100_000, 50, 100)
 
 
 @pytest.fixture(autouse=True)
