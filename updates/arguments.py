@@ -88,11 +88,16 @@ def checked_params(params: Any, *, rows: bool = False) -> list[Any]:
 
 
 def checked_grads(
-    loss_or_grads: Any, params: Any, *, rows: bool = True
+    loss_or_grads: Any, params: Any, *, rows: bool = True, needs_loss: str = ""
 ) -> tuple[list[Any], list[TensorVariable]]:
-    """Return parameters and their gradients as two lists, or say what does not match."""
+    """Return parameters and their gradients as two lists, or say what does not match.
+
+    With `needs_loss`, which says why, gradients cannot take the place of the loss.
+    """
     loss_or_grads, params = _kept(loss_or_grads), _kept(params)
     _check_order(loss_or_grads, params)
+    if needs_loss:
+        checked_loss(loss_or_grads, needs_loss)
     params = checked_params(params, rows=rows)
     if isinstance(loss_or_grads, Variable):
         grads = _differentiated(loss_or_grads, params)

@@ -305,15 +305,18 @@ def misspelt(
 
 
 def _meant(given: str, names: list[str]) -> str | None:
-    """Guess which of several names is meant: by initials, by its beginning, by its letters."""
+    """Guess which of several names is meant: by initials, beginning or end, by its letters."""
     plain = given.lower().replace("_", "")
     for name in names:
         letters = name.replace("_", "")
-        initials = "".join(word[0] for word in name.split("_"))
+        word = letters.rstrip("0123456789")
+        initials = "".join(part[0] for part in name.split("_")) + letters.removeprefix(word)
         if plain in (letters, initials) or (len(plain) > 1 and letters.startswith(plain)):
             return name
     for name in names:
-        if len(plain) > 2 and plain.startswith(name.replace("_", "").rstrip("0123456789")):
+        letters = name.replace("_", "")
+        word = letters.rstrip("0123456789")
+        if len(plain) > 2 and (plain.startswith(word) or letters.endswith(plain)):
             return name
     close = difflib.get_close_matches(plain, names, n=1)
     return close[0] if close else _SYNONYMS.get(plain) if _SYNONYMS.get(plain) in names else None

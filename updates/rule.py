@@ -19,7 +19,7 @@ from typing import Any, Concatenate, ParamSpec, Protocol, overload
 from pytensor.graph.basic import Variable
 
 from updates import provenance
-from updates.arguments import LossOrGrads, Params, checked_grads, checked_loss
+from updates.arguments import LossOrGrads, Params, checked_grads
 from updates.call import Call, State, Updates, checked_updates
 from updates.declaration import Declaration, Deferred, declare
 from updates.docstrings import Shared, training_example
@@ -145,9 +145,7 @@ def _rule(
                 f"{missing} is missing; give both {first} and params, or neither (and "
                 "hyperparameters by name) to call the rule later"
             )
-        if needs_loss:
-            checked_loss(loss_or_grads, needs_loss)
-        checked, grads = checked_grads(loss_or_grads, params, rows=rows)
+        checked, grads = checked_grads(loss_or_grads, params, rows=rows, needs_loss=needs_loss)
         loss = loss_or_grads if isinstance(loss_or_grads, Variable) else None
         given = {whole(param): grad for param, grad in zip(checked, grads, strict=True)}
         writing = provenance.Writing(formula.__name__, given, checked, loss if needs_loss else None)
