@@ -375,6 +375,15 @@ def test_the_signature_leaves_out_the_step():
         cosine_decay(0.1)
 
 
+def test_lists_may_come_as_iterators():
+    listed = updates.piecewise_constant([2, 4], [0.1, 0.2, 0.3])
+    assert updates.piecewise_constant(iter([2, 4]), (v / 10 for v in [1, 2, 3])).arguments == {
+        "boundaries": (2, 4),
+        "values": (0.1, 0.2, 0.3),
+    }
+    assert listed == updates.piecewise_constant(iter([2, 4]), iter([0.1, 0.2, 0.3]))
+
+
 def test_every_schedule_is_tested_and_documented():
     made = {name for name, thing in vars(module).items() if hasattr(thing, "__signature__")}
     made.add("halflife_decay")

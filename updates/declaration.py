@@ -108,7 +108,11 @@ class Declaration:
         """Return all arguments by name, defaults included, or say which does not belong."""
         bound = self._bound(self.signature.bind, args, kwargs)
         bound.apply_defaults()
-        return dict(bound.arguments)
+        # What can be gone through once only is checked, and used afterwards.
+        return {
+            name: list(value) if name in self.kinds and hasattr(value, "__next__") else value
+            for name, value in bound.arguments.items()
+        }
 
     def bind_some(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
         """Return those arguments that are given by name."""
