@@ -182,8 +182,7 @@ def kind_of(something: Any) -> str:
 
 def label(param: Variable, index: int) -> str:
     """Name a parameter, or the table whose rows stand for one, in a message."""
-    table = table_of(param)
-    param = param if table is None else table
+    param = whole(param)
     return f"parameter '{param.name}' (params[{index}])" if param.name else f"params[{index}]"
 
 

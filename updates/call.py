@@ -22,8 +22,8 @@ from pytensor.tensor.variable import TensorVariable
 
 from updates import provenance
 from updates.arguments import is_float_tensor, kind_of
-from updates.hyperparameters import Kind, Scalar, evaluate, is_schedule
-from updates.rows import combined, table_of, whole, written
+from updates.hyperparameters import Kind, Scalar, Symbols, evaluate, is_schedule
+from updates.rows import combined, whole, written
 from updates.state import copy_of, filled, full_like, generator, step_counter, zeros_like
 
 # Keys are shared variables, given as `Any` because dictionaries are invariant: for a type checker
@@ -34,6 +34,26 @@ UpdatesLike = Mapping[Any, Variable] | Iterable[tuple[SharedVariable, Variable]]
 Tensor = TensorVariable
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+def once_a_call(
+    build: Callable[Concatenate[Any, P], T],
+) -> Callable[Concatenate[Any, P], T]:
+    """Build what does not depend on the parameter once for all parameters of a call.
+
+    The function gets a `Call` or a `State`, and symbols; with the same symbols, in the same call,
+    it returns what it returned before.
+    """
+
+    @functools.wraps(build)
+    def built(where: Any, *args: P.args, **kwargs: P.kwargs) -> T:
+        call: Call = where.call if isinstance(where, State) else where
+        key = (build, *args, *kwargs.items())
+        if key not in call.built:
+            call.built[key] = build(where, *args, **kwargs)
+        return call.built[key]
+
+    return built
 
 
 class Call:
@@ -73,7 +93,6 @@ class Call:
         self.loss: Any = writing.loss
         self.built: dict[Any, Any] = {}
         self._generator: Any = None
-        self._kinds = kinds
         self._writing = writing
         schedules = {
             name: evaluate(kind, name, value, self.step)
@@ -88,11 +107,11 @@ class Call:
                     for name, value in schedules.items()
                 },
             )
-        self._hyperparameters = {**hyperparameters, **schedules}
-        writing.end_at(self._hyperparameters.values())
-        self._in_dtype: dict[str, dict[str, Any]] = {}
+        values = {**hyperparameters, **schedules}
+        writing.end_at(values.values())
+        self.symbols = Symbols(values, kinds)
         for dtype in {param.type.dtype for param in params}:
-            self.hyperparameters(dtype)
+            self.symbols.in_dtype(dtype)  # so that what leaves its range is refused now
         self.states = [
             State(self, param, symbol, index)
             for index, (param, symbol) in enumerate(zip(params, symbols, strict=True))
@@ -102,13 +121,10 @@ class Call:
         for state in self.states:
             yield state, state.param, state.symbol
 
-    def hyperparameters(self, dtype: str = "float64") -> dict[str, Any]:
-        """Return the hyperparameters by name, those that enter formulas as symbols of a dtype."""
-        if dtype not in self._in_dtype:
-            self._in_dtype[dtype] = {
-                name: self._in(dtype, name, value) for name, value in self._hyperparameters.items()
-            }
-        return self._in_dtype[dtype]
+    @property
+    def hyperparameters(self) -> dict[str, Any]:
+        """All hyperparameters by name, those that enter formulas as float64 symbols."""
+        return self.symbols.in_dtype("float64")
 
     @property
     def params(self) -> list[Any]:
@@ -141,9 +157,10 @@ class Call:
         old, new = variable.type, new_value.type  # type: ignore[attr-defined]
         if (new.dtype, new.ndim) != (old.dtype, old.ndim):
             raise TypeError(f"the next value of {variable} is {new}, not {old}")
-        table = table_of(variable)
         target = whole(variable)
-        value: Any = new_value if table is None else written(variable, new_value)  # type: ignore[arg-type]
+        value: Any = new_value
+        if target is not variable:
+            value = written(variable, value)
         self.updates[target] = value
         self._writing.next_value(target, value)
         return new_value
@@ -159,18 +176,11 @@ class Call:
         provenance.mark(noise, symbol="normal()", param=param)
         return provenance.cast(noise, param.type.dtype)
 
-    def cast(self, symbol: TensorVariable, dtype: str) -> TensorVariable:
-        """Cast a float64 symbol of the whole call to the dtype of a parameter, once."""
-        key = ("cast", symbol, dtype)
-        if key not in self.built:
-            self.built[key] = provenance.cast(symbol, dtype)
-        return self.built[key]
-
-    def _in(self, dtype: str, name: str, value: Any) -> Any:
-        kind = self._kinds.get(name)
-        if not isinstance(kind, Scalar) or value is None:
-            return value
-        return kind.symbol(name, value, dtype)
+    @once_a_call
+    def cast(self, symbol: Any, dtype: str) -> Any:
+        """Cast a float64 symbol of the whole call, or a hyperparameter, to a parameter's dtype."""
+        own = self.symbols.like(symbol, dtype)
+        return provenance.cast(symbol, dtype) if own is None else own
 
 
 class State:
@@ -191,18 +201,18 @@ class State:
     def __init__(
         self, call: Call, param: TensorVariable, symbol: TensorVariable, index: int
     ) -> None:
-        table = table_of(param)
         self.call = call
         self.owner = whole(param)
         self._name = self.owner.name or f"param_{index}"
-        self.param: Any
-        self.symbol: Any
-        self.param, self.symbol = (param, symbol) if table is None else combined(param, symbol)
+        self.param: Any = param
+        self.symbol: Any = symbol
+        if self.owner is not param:
+            self.param, self.symbol = combined(param, symbol)
 
     @property
     def hyperparameters(self) -> dict[str, Any]:
         """All hyperparameters by name, those that enter formulas in the parameter's dtype."""
-        return self.call.hyperparameters(self.param.type.dtype)
+        return self.call.symbols.in_dtype(self.param.type.dtype)
 
     @property
     def step(self) -> TensorVariable:
@@ -251,11 +261,7 @@ class State:
 
     def cast(self, symbol: Any) -> Any:
         """Cast a float64 symbol of the whole call to the parameter's dtype."""
-        dtype = self.param.type.dtype
-        for name, hyperparameter in self.call.hyperparameters().items():
-            if symbol is hyperparameter:
-                return self.hyperparameters[name]
-        return self.call.cast(symbol, dtype)
+        return self.call.cast(symbol, self.param.type.dtype)
 
     def normal(self, seed: int) -> TensorVariable:
         """Draw standard normal noise of the dtype and shape of the parameter."""
@@ -268,27 +274,6 @@ class State:
         provenance.mark(state, param=self.owner, average_of=average_of)
         is_rows = self.param is not self.owner
         return state[self.param.owner.inputs[1]] if is_rows else state
-
-
-def once_a_call(
-    build: Callable[Concatenate[Any, P], T],
-) -> Callable[Concatenate[Any, P], T]:
-    """Build what does not depend on the parameter once for all parameters of a call.
-
-    The function gets a `Call` or a `State`, and symbols; with the same symbols, in the same call,
-    it returns what it returned before. A graph for a hundred parameters is built in a third of
-    the time.
-    """
-
-    @functools.wraps(build)
-    def built(where: Any, *args: P.args, **kwargs: P.kwargs) -> T:
-        call: Call = where.call if isinstance(where, State) else where
-        key = (build, *args, *kwargs.items())
-        if key not in call.built:
-            call.built[key] = build(where, *args, **kwargs)
-        return call.built[key]
-
-    return built
 
 
 def checked_updates(updates: UpdatesLike) -> Updates:

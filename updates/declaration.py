@@ -2,6 +2,7 @@
 
 - ``Declaration``: the arguments of a public function, with what each hyperparameter admits
 - ``declared``: let a plain function keep to its signature
+- ``parameters_of``, ``waited_for``: what a declaration is made of
 - ``public``: export a function or a class from the module that defines it
 - ``also_public``: export it under a second name
 - ``public_names``: all that the modules of a package export
@@ -133,7 +134,7 @@ class Declaration:
         """Tell whether a call waits: all that the function works on is missing."""
         return bool(self.leading) and all(arguments[name] is None for name in self.leading)
 
-    def bound(self, arguments: dict[str, Any]) -> dict[str, Any]:
+    def remembered(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """Return what a call that waits remembers: hyperparameters, and what else was given."""
         parameters = self.signature.parameters
         return {
@@ -194,6 +195,17 @@ class Deferred:
         return f"{self.rule.__name__}({', '.join(bound)})"
 
 
+def parameters_of(formula: Callable[..., Any]) -> list[inspect.Parameter]:
+    """Return the parameters of a formula, with annotations that are no texts."""
+    return list(inspect.signature(formula, eval_str=True).parameters.values())
+
+
+def waited_for(name: str, annotation: Any) -> inspect.Parameter:
+    """Return an argument without which a function waits, or which it can do without."""
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    return inspect.Parameter(name, kind, default=None, annotation=annotation)
+
+
 def declaration_of(function: Any) -> Declaration:
     """Return what a public function declares."""
     return function.__declaration__
@@ -227,11 +239,10 @@ def declare(
         arguments = declaration.bind(args, kwargs)
         with named(declaration.name):
             waits = declaration.waits(arguments)
-            declaration.check({n: arguments[n] for n in declaration.kinds}, waits)
+            declaration.check(arguments, waits)
             if not waits:
-                declaration.check({n: v for n, v in arguments.items() if v is REQUIRED})
                 return run(arguments)
-        return Deferred(function, declaration.bound(arguments))
+        return Deferred(function, declaration.remembered(arguments))
 
     attributes: dict[str, Any] = vars(function)
     attributes["__signature__"] = declaration.signature
@@ -250,8 +261,7 @@ def declared(function: Callable[P, T]) -> Callable[P, T]:
 
     Its docstring is complete already, and a call does not wait.
     """
-    signature = inspect.signature(function, eval_str=True)
-    declaration = Declaration(function.__name__, [], list(signature.parameters.values()), None)
+    declaration = Declaration(function.__name__, [], parameters_of(function), None)
 
     @functools.wraps(function)
     def checked(*args: P.args, **kwargs: P.kwargs) -> T:

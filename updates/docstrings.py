@@ -99,7 +99,7 @@ def completed(source: str | None, declaration: "Declaration", shared: Shared) ->
 
 
 def training_example(declaration: "Declaration", call: str) -> str:
-    """Train one number by the updates that a call makes; ``{given}`` is what it requires."""
+    """Train one number by the updates that a call makes, with what else it requires."""
     given = "".join(f", {argument}" for argument in required(declaration))
     return "\n".join(
         [
@@ -164,7 +164,7 @@ def _joined(words: str, range_: str) -> str:
     if not words:
         return f"{range_[:1].upper()}{range_[1:]}."
     if not range_:
-        return f"{words}" + "." * (not words.endswith(".)"))
+        return words + "." * (not words.endswith(".)"))
     if re.search(r"[.;,:]", words):
         return f"{words}. {range_[:1].upper()}{range_[1:]}."
     return f"{words}, {range_}."

@@ -12,7 +12,6 @@ Their hyperparameters may be numbers, symbols and shared variables. They may not
 gradient transform does not count its calls.
 """
 
-import inspect
 from collections.abc import Callable, Iterable
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, overload
 
@@ -22,9 +21,9 @@ from pytensor.tensor.sharedvar import TensorSharedVariable
 from updates import provenance
 from updates.arguments import Params, checked_grads, checked_tensor, checked_tensors
 from updates.call import Tensor
-from updates.declaration import Declaration, Deferred, declare
+from updates.declaration import Declaration, Deferred, declare, parameters_of, waited_for
 from updates.docstrings import Shared, required
-from updates.hyperparameters import Kind, Scalar
+from updates.hyperparameters import Kind, Symbols
 
 P = ParamSpec("P")
 R = TypeVar("R", covariant=True)
@@ -94,25 +93,11 @@ class Gradients(list[Tensor]):
         self, tensors: Iterable[Tensor], values: dict[str, Any], kinds: dict[str, Kind]
     ) -> None:
         super().__init__(tensors)
-        self._values, self._kinds = values, kinds
-        self._in_dtype: dict[str, dict[str, Any]] = {}
-
-    def hyperparameters(self, dtype: str = "float64") -> dict[str, Any]:
-        """Return the hyperparameters by name, those that enter formulas as symbols of a dtype."""
-        if dtype not in self._in_dtype:
-            kinds = self._kinds
-            self._in_dtype[dtype] = {
-                name: kind.symbol(name, value, dtype)
-                if isinstance(kind := kinds.get(name), Scalar) and value is not None
-                else value
-                for name, value in self._values.items()
-            }
-        return self._in_dtype[dtype]
+        self.symbols = Symbols(values, kinds)
 
     def in_dtype_of(self, tensor: Tensor, hyperparameter: Any) -> Any:
         """Return one of the hyperparameters in the dtype of a gradient."""
-        [name] = [n for n, v in self.hyperparameters().items() if v is hyperparameter]
-        return self.hyperparameters(tensor.type.dtype)[name]
+        return self.symbols.like(hyperparameter, tensor.type.dtype)
 
 
 def gradient_transform(
@@ -125,7 +110,7 @@ def gradient_transform(
     of_one: Callable[..., Tensor] = formula
 
     def of_each(grads: Gradients, **hyperparameters: Any) -> list[Tensor]:
-        return [of_one(grad, **grads.hyperparameters(grad.type.dtype)) for grad in grads]
+        return [of_one(grad, **grads.symbols.in_dtype(grad.type.dtype)) for grad in grads]
 
     return _transform(formula, of_each, "grads")
 
@@ -155,15 +140,19 @@ def tensors_transform(formula: Callable[Concatenate[Gradients, P], R]) -> Tensor
 def tensor_transform(formula: Callable[Concatenate[Tensor, P], Tensor]) -> TensorTransform[P]:
     """Make a transform of one tensor of a formula; a list of tensors is refused."""
     of_one: Callable[..., Tensor] = formula
-    first, *parameters = inspect.signature(formula, eval_str=True).parameters.values()
+    first, *parameters = parameters_of(formula)
     declaration = Declaration(
-        formula.__name__, [_waited_for(first.name)], parameters, Tensor | Deferred, schedules=False
+        formula.__name__,
+        [waited_for(first.name, Grads | None)],
+        parameters,
+        Tensor | Deferred,
+        schedules=False,
     )
 
     def run(arguments: dict[str, Any]) -> Tensor:
         tensor = checked_tensor(first.name, arguments.pop(first.name))
         grads = Gradients([tensor], arguments, declaration.kinds)
-        return of_one(tensor, **grads.hyperparameters(tensor.type.dtype))
+        return of_one(tensor, **grads.symbols.in_dtype(tensor.type.dtype))
 
     return declare(formula, declaration, run, _SHARED)
 
@@ -171,9 +160,9 @@ def tensor_transform(formula: Callable[Concatenate[Tensor, P], Tensor]) -> Tenso
 def _transform(
     formula: Callable[..., Any], run: Callable[..., Any], first: str, needs_params: bool = False
 ) -> Any:
-    leading = [_waited_for(name) for name in (first, *["params"] * needs_params)]
-    parameters = list(inspect.signature(formula, eval_str=True).parameters.values())
-    parameters = parameters[len(leading) :]
+    leading = [waited_for(first, Grads | None)]
+    leading += [waited_for("params", Params | None)] * needs_params
+    parameters = parameters_of(formula)[len(leading) :]
     declaration = Declaration(
         formula.__name__, leading, parameters, list[Tensor] | Deferred, schedules=False
     )
@@ -185,18 +174,12 @@ def _transform(
         if needs_params:
             params, tensors = checked_grads(tensors, arguments.pop("params"), rows=False)
         grads = Gradients(tensors, arguments, declaration.kinds)
-        result = run(grads, *[params] * needs_params, **grads.hyperparameters())
+        result = run(grads, *[params] * needs_params, **grads.symbols.in_dtype("float64"))
         changed = result[0] if isinstance(result, tuple) else result
         provenance.transformed(declaration.name, given, changed)
         return result
 
     return declare(formula, declaration, run_all, _SHARED)
-
-
-def _waited_for(name: str) -> inspect.Parameter:
-    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
-    annotation = (Params if name == "params" else Grads) | None
-    return inspect.Parameter(name, kind, default=None, annotation=annotation)
 
 
 def _example(declaration: Declaration) -> str:

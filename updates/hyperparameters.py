@@ -7,6 +7,7 @@
   state starts, when a loop stops
 - ``Count``, ``Natural``, ``Flag``, ``WaitingRule``: what shapes the graph
 - ``Kind``: what such a type carries: a check, a description, and the symbol that a formula sees
+- ``Symbols``: the hyperparameters of a call, as symbols of any dtype
 - ``kind_in``: the kind that an annotation carries, and whether it admits None
 - ``is_schedule``, ``evaluate``: tell a schedule from a value, and turn it into one
 
@@ -17,7 +18,7 @@ the public function is added by that function, once (``updates.declaration``).
 import math
 import types
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin
@@ -275,6 +276,43 @@ Count = Annotated[int, Integer(1)]
 Natural = Annotated[int, Integer(0)]
 Flag = Annotated[bool, TrueOrFalse()]
 WaitingRule = Annotated[Callable[..., Any], Waiting()]
+
+
+class Symbols:
+    """The hyperparameters of a call, as symbols of any dtype.
+
+    Parameters
+    ----------
+    values : dict
+        Checked values by name; none of those that enter a formula is a schedule any more.
+    kinds : dict
+        What each of them is.
+    """
+
+    def __init__(self, values: Mapping[str, Any], kinds: Mapping[str, Kind]) -> None:
+        self._values, self._kinds = values, kinds
+        self._by_dtype: dict[str, dict[str, Any]] = {}
+
+    def in_dtype(self, dtype: str) -> dict[str, Any]:
+        """Return all hyperparameters by name, those that enter formulas as symbols of a dtype."""
+        if dtype not in self._by_dtype:
+            self._by_dtype[dtype] = {
+                name: kind.symbol(name, value, dtype)
+                if isinstance(kind := self._kinds.get(name), Scalar) and value is not None
+                else value
+                for name, value in self._values.items()
+            }
+        return self._by_dtype[dtype]
+
+    def like(self, symbol: Any, dtype: str) -> Any:
+        """Return the hyperparameter whose float64 symbol is given in a dtype, or None for others.
+
+        Casting the float64 symbol would not do: a floor differs from dtype to dtype, and a number
+        may leave its range by rounding.
+        """
+        names = (name for name, known in self.in_dtype("float64").items() if known is symbol)
+        name = next(names, None)
+        return None if name is None else self.in_dtype(dtype)[name]
 
 
 def kind_in(annotation: Any) -> tuple[Kind | None, bool]:

@@ -11,7 +11,6 @@ writes the next values itself.
 """
 
 import functools
-import inspect
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, Concatenate, ParamSpec, Protocol, overload
@@ -21,7 +20,7 @@ from pytensor.graph.basic import Variable
 from updates import provenance
 from updates.arguments import LossOrGrads, Params, checked_grads
 from updates.call import Call, State, Updates, checked_updates
-from updates.declaration import Declaration, Deferred, declare
+from updates.declaration import Declaration, Deferred, declare, parameters_of, waited_for
 from updates.docstrings import Shared, training_example
 from updates.rows import whole
 
@@ -115,7 +114,7 @@ def joint_rule(formula: Any = None, /, *, needs_loss: str = "") -> Any:
         return functools.partial(joint_rule, needs_loss=needs_loss)
 
     def run(call: Call) -> None:
-        more = formula(call, **call.hyperparameters())
+        more = formula(call, **call.hyperparameters)
         if more is not None:
             call.updates |= checked_updates(more)
 
@@ -129,11 +128,11 @@ def _rule(
     rows: bool,
     needs_loss: str = "",
 ) -> Any:
-    parameters = list(inspect.signature(formula, eval_str=True).parameters.values())[hidden:]
+    parameters = parameters_of(formula)[hidden:]
     first = "loss" if needs_loss else "loss_or_grads"
     leading = [
-        _leading(first, (Variable if needs_loss else LossOrGrads) | None),
-        _leading("params", Params | None),
+        waited_for(first, (Variable if needs_loss else LossOrGrads) | None),
+        waited_for("params", Params | None),
     ]
     declaration = Declaration(formula.__name__, leading, parameters, Updates | Deferred)
 
@@ -156,11 +155,6 @@ def _rule(
         return call.updates
 
     return declare(formula, declaration, run_all, _shared(first, rows))
-
-
-def _leading(name: str, annotation: Any) -> inspect.Parameter:
-    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
-    return inspect.Parameter(name, kind, default=None, annotation=annotation)
 
 
 def _shared(first: str, rows: bool) -> Shared:

@@ -10,8 +10,7 @@ what rules step, or in a dictionary without any on its floating-point variables 
 """
 
 import functools
-import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Concatenate, ParamSpec, Protocol, overload
 
 from pytensor.graph.basic import Variable
@@ -19,7 +18,7 @@ from pytensor.graph.basic import Variable
 from updates import provenance
 from updates.arguments import Params, checked_params, in_types_of, is_float_tensor, label
 from updates.call import Call, State, Updates, UpdatesLike, checked_updates
-from updates.declaration import Declaration, Deferred, declare
+from updates.declaration import Declaration, Deferred, declare, parameters_of, waited_for
 from updates.docstrings import Shared, training_example
 from updates.state import is_state
 
@@ -105,7 +104,7 @@ def update_transform(formula: Any = None, /, *, acts_on: Any = None) -> Any:
     if formula is None:
         return functools.partial(update_transform, acts_on=acts_on)
 
-    def run(call: Call, hyperparameters: Mapping[str, Any]) -> None:
+    def run(call: Call) -> None:
         for state, param, proposed in call:
             state.update(param, formula(state, param, proposed, **state.hyperparameters))
 
@@ -122,8 +121,8 @@ def joint_update_transform(
     """
     writes: Callable[..., None] = formula
 
-    def run(call: Call, hyperparameters: Mapping[str, Any]) -> None:
-        writes(call, **hyperparameters)
+    def run(call: Call) -> None:
+        writes(call, **call.hyperparameters)
 
     return _transform(formula, run, hidden=1)
 
@@ -133,7 +132,7 @@ def dictionary_transform(
 ) -> DictionaryTransform[P]:
     """Make an update transform of a formula that takes a copy of the dictionary and returns it."""
     transform: Callable[..., Updates] = formula
-    parameters = list(inspect.signature(formula, eval_str=True).parameters.values())[1:]
+    parameters = parameters_of(formula)[1:]
     declaration = Declaration(formula.__name__, [_UPDATES], parameters, Updates | Deferred)
 
     def run(arguments: dict[str, Any]) -> Updates:
@@ -144,11 +143,11 @@ def dictionary_transform(
 
 def _transform(
     formula: Callable[..., Any],
-    run: Callable[[Call, Mapping[str, Any]], None],
+    run: Callable[[Call], None],
     hidden: int,
     acts_on: Callable[[Any], bool] | None = None,
 ) -> Any:
-    parameters = list(inspect.signature(formula, eval_str=True).parameters.values())[hidden:]
+    parameters = parameters_of(formula)[hidden:]
     works_with = [p.name for p in parameters if p.annotation is Variable]
     parameters[len(works_with) : len(works_with)] = [_PARAMS]
     declaration = Declaration(formula.__name__, [_UPDATES], parameters, Updates | Deferred)
@@ -158,7 +157,7 @@ def _transform(
         besides = [arguments[name] for name in works_with]
         params = arguments.pop("params")
         if params is None:
-            params = [variable for variable in _stepped(copy) if acts(variable)]
+            params = [v for v in _stepped(copy) if acts_on is None or acts_on(v)]
         chosen = checked_params(params)
         for index, param in enumerate(chosen):
             if param not in copy:
@@ -168,11 +167,8 @@ def _transform(
         proposed = in_types_of(chosen, "next value", [copy[param] for param in chosen])
         writing = provenance.Writing(formula.__name__, {}, [*chosen, *copy.values(), *besides])
         call = Call(formula.__name__, chosen, proposed, copy, arguments, declaration.kinds, writing)
-        run(call, call.hyperparameters())
+        run(call)
         return call.updates
-
-    def acts(variable: Any) -> bool:
-        return acts_on is None or acts_on(variable)
 
     return declare(formula, declaration, run_all, _SHARED)
 
@@ -183,13 +179,8 @@ def _stepped(updates: Updates) -> list[Any]:
     return provenance.stepped(updates) or own
 
 
-def _optional(name: str, annotation: Any) -> inspect.Parameter:
-    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
-    return inspect.Parameter(name, kind, default=None, annotation=annotation)
-
-
-_UPDATES = _optional("updates", UpdatesLike | None)
-_PARAMS = _optional("params", Params | None)
+_UPDATES = waited_for("updates", UpdatesLike | None)
+_PARAMS = waited_for("params", Params | None)
 
 
 def _example(declaration: Declaration) -> str:

@@ -214,7 +214,7 @@ def _growing_rate(state: State, learning_rate: LearningRate, epsilon: Epsilon) -
 @once_a_call
 def _share_of_this_call(state: State) -> Tensor:
     """Weigh this call among all so far, by the largest learning rate that each had seen."""
-    call, hyperparameters = state.call, state.call.hyperparameters()
+    call, hyperparameters = state.call, state.call.hyperparameters
     largest, weights = call.scalar("max_learning_rate"), call.scalar("weight_sum")
     largest_new = call.update(largest, pt.maximum(largest, hyperparameters["learning_rate"]))
     weight = largest_new ** hyperparameters["weight_lr_power"]

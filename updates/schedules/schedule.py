@@ -22,7 +22,7 @@ from pytensor.graph.replace import vectorize_graph
 from pytensor.tensor.variable import TensorVariable
 
 from updates.arguments import kind_of
-from updates.declaration import Declaration, declaration_of, declare, named, public
+from updates.declaration import Declaration, declaration_of, declare, named, parameters_of, public
 from updates.docstrings import Shared
 from updates.hyperparameters import (
     NON_NEGATIVE,
@@ -191,7 +191,7 @@ def schedule(
     lists and schedules as they are. With `owner`, it is a part of another public function, and
     not exported itself.
     """
-    parameters = list(inspect.signature(formula, eval_str=True).parameters.values())[1:]
+    parameters = parameters_of(formula)[1:]
     name = owner or formula.__name__
     declaration = Declaration(name, [], parameters, Schedule, schedules=False)
 

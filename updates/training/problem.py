@@ -16,7 +16,7 @@ from pytensor.tensor.variable import TensorVariable
 from updates.arguments import checked_grads, checked_loss, kind_of
 from updates.call import Updates, checked_updates
 from updates.loss_graph import inputs_of, params_of
-from updates.rows import table_of
+from updates.rows import whole
 from updates.training.inputs import Input
 
 TAKEN_NAMES = ("epoch", "step", "loss")  # what every record has
@@ -54,8 +54,7 @@ class Problem:
     @property
     def trained_variables(self) -> list[TensorSharedVariable]:
         """The shared variables that are trained: parameters, and the tables that rows belong to."""
-        tables = map(table_of, self.params)
-        return [p if table is None else table for p, table in zip(self.params, tables, strict=True)]
+        return [whole(param) for param in self.params]
 
 
 def _checked_monitors(monitors: Any) -> dict[str, TensorVariable]:
