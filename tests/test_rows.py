@@ -1,5 +1,7 @@
 """``W[index]`` in the place of a parameter: only those rows of the table and its state change."""
 
+from functools import partial
+
 import numpy as np
 import pytensor
 import pytensor.tensor as pt
@@ -101,6 +103,32 @@ def test_an_index_that_is_known_may_repeat_rows_too():
     np.testing.assert_allclose(by_rows.get_value(), dense.get_value(), rtol=1e-12)
 
 
+@pytest.mark.parametrize("known", [False, True], ids=["symbolic", "constant"])
+@pytest.mark.parametrize(
+    "look_up",
+    [lambda w, i: w[i], lambda w, i: w[i, :], lambda w, i: w[i.reshape((2, 1, 2))]],
+    ids=["matrix", "with a full slice", "tensor"],
+)
+def test_an_index_may_have_any_shape(look_up, known):
+    words = np.array([[0, 3], [-1, 3]])
+    context = pt.constant(words) if known else pt.lmatrix("context")
+    by_rows, dense = table(), table(name="dense")
+    weights = np.random.default_rng(1).normal(size=3)
+    for variable in (by_rows, dense):
+        rows = look_up(variable, context)
+        loss = (pt.tanh(rows) @ weights).sum() + (rows**2).sum()
+        result = updates.adagrad(loss, rows if variable is by_rows else dense, 0.1)
+        step = pytensor.function([] if known else [context], updates=result, mode=AS_WRITTEN)
+        step(*([] if known else [words]))
+    np.testing.assert_allclose(by_rows.get_value(), dense.get_value(), rtol=1e-12)
+
+
+@pytest.mark.parametrize("use", [lambda w: w.shape[0], pytensor.gradient.disconnected_grad])
+def test_what_has_no_gradient_for_the_table_is_no_loss_of_it(use):
+    rows = w[index]
+    assert list(updates.sgd((rows**2).sum() * pt.sum(use(w)), [rows], 0.1)) == [w]
+
+
 def test_no_rows_at_all_is_a_step_without_effect():
     whole = table()
     rows = whole[index]
@@ -133,7 +161,49 @@ def test_rows_train_beside_whole_parameters_with_one_clock():
 
 
 w = table()
+rows = w[index]
+other = w[index + 1]
+
+
+def given(loss):
+    """Train by a gradient that the user computed."""
+    return updates.sgd([2.0 * pytensor.grad(loss, rows)], [rows], 0.1)
+
+
 REFUSED = {
+    **{
+        f"{name}, {how}": (partial(rule, (rows**2).sum() + more), ValueError, words)
+        for name, more in {
+            "a penalty on the table": 0.5 * (w**2).sum(),
+            "a tied output layer": pt.tanh(rows @ w.T).sum(),
+            "a second look-up": (other**2).sum(),
+            "the same look-up once more": (w[index] ** 3).sum(),
+            "a slice beside it": w[:2].sum(),
+        }.items()
+        for how, rule in {
+            "loss": lambda loss: updates.sgd(loss, [rows], 0.1),
+            "gradients": lambda loss: updates.adam(
+                updates.clip_by_global_norm(updates.get_or_compute_grads(loss, [rows]), 1), [rows]
+            ),
+            "gradients by hand": given,
+        }.items()
+        for words in [["params[0]", "table", "in other ways", "pt.concatenate"]]
+    },
+    "rows in another shape": (
+        lambda: updates.sgd((rows**2).sum(), [rows.reshape((-1,))], 0.1),
+        TypeError,
+        ["params[0]", "rows of table in another shape"],
+    ),
+    "one row": (
+        lambda: updates.sgd((w[1] ** 2).sum(), [w[1]], 0.1),
+        TypeError,
+        ["one row of 'table'", "table[[number]]"],
+    ),
+    "accumulated": (
+        lambda: updates.accumulate_gradients((rows**2).sum(), rows, updates.sgd(), 2),
+        TypeError,
+        ["params[0] is rows of parameter 'table'", "the table itself"],
+    ),
     "the same table twice": (
         lambda: updates.sgd((w[index] * w[index + 1]).sum(), [w[index], w[index + 1]], 0.1),
         ValueError,

@@ -5,7 +5,7 @@
 - ``checked_loss``: a loss, for a rule that cannot do with its gradients
 - ``checked_tensors``: a list of floating-point tensors
 - ``in_types_of``: gradients or next values in the types of their parameters
-- ``is_float_tensor``, ``kind_of``, ``label``: what a tensor must be, and how messages name things
+- ``is_float_tensor``, ``kind_of``: what a tensor must be, and how messages name its type
 """
 
 from collections.abc import Iterable, Mapping
@@ -14,22 +14,21 @@ from typing import Any, TypeGuard
 import numpy as np
 import pytensor.tensor as pt
 from pytensor.compile.sharedvalue import SharedVariable
-from pytensor.gradient import NullTypeGradError, grad
 from pytensor.graph.basic import Variable
-from pytensor.graph.traversal import apply_ancestors
+from pytensor.graph.traversal import ancestors, apply_ancestors
+from pytensor.tensor.elemwise import DimShuffle
+from pytensor.tensor.shape import Reshape
 from pytensor.tensor.sharedvar import TensorSharedVariable
 from pytensor.tensor.subtensor import AdvancedSubtensor, Subtensor
 from pytensor.tensor.type import TensorType
 from pytensor.tensor.variable import TensorVariable
 
 from updates import provenance
-from updates.rows import table_of, whole
+from updates.differentiation import check_rows, gradients, loss_above
+from updates.rows import label, table_of, whole
 
 LossOrGrads = Variable | Iterable[Variable]
 Params = Variable | Iterable[Variable]
-
-# What PyTensor raises for an operation that has no gradient.
-NO_GRADIENT = (NullTypeGradError, NotImplementedError, TypeError, ValueError)
 
 # Iterables whose items cannot be paired with parameters by position.
 _NOT_A_LIST = (str, set, frozenset, Mapping)
@@ -100,7 +99,8 @@ def checked_grads(
         checked_loss(loss_or_grads, needs_loss)
     params = checked_params(params, rows=rows)
     if isinstance(loss_or_grads, Variable):
-        grads = _differentiated(loss_or_grads, params)
+        _check_scalar(loss_or_grads)
+        grads: list[Any] = list(gradients(loss_or_grads, params))
     elif isinstance(loss_or_grads, Iterable) and not isinstance(loss_or_grads, _NOT_A_LIST):
         grads = list(loss_or_grads)
     else:
@@ -116,7 +116,7 @@ def checked_grads(
                 f"the gradient of {label(param, index)} is None, so the loss does not depend on "
                 "it; leave the parameter out of params, or check how the loss is built"
             )
-    _check_not_reduced(grads, params)
+    _check_rows(grads, params)
     return params, in_types_of(params, "gradient", grads)
 
 
@@ -180,12 +180,6 @@ def kind_of(something: Any) -> str:
     return str(something.type if isinstance(something, Variable) else type(something).__name__)
 
 
-def label(param: Variable, index: int) -> str:
-    """Name a parameter, or the table whose rows stand for one, in a message."""
-    param = whole(param)
-    return f"parameter '{param.name}' (params[{index}])" if param.name else f"params[{index}]"
-
-
 def _kept(argument: Any) -> Any:
     """Make a list of what can be gone through once only."""
     return list(argument) if hasattr(argument, "__next__") else argument
@@ -219,8 +213,13 @@ def _as_items(argument: Any) -> list[Any]:
 
 
 def _advice_on_part(param: Any) -> str:
-    """Say what to write in place of a part of a shared variable that is not rows of a table."""
+    """Say what to write in the place of something that was made of a shared variable."""
     node = getattr(param, "owner", None)
+    while node is not None and isinstance(node.op, Reshape | DimShuffle):
+        param, node = node.inputs[0], node.inputs[0].owner
+        if isinstance(param, SharedVariable) or table_of(param) is not None:
+            what = "rows of " * (param is not whole(param)) + (whole(param).name or "one")
+            return f": it is {what} in another shape; give what was there before"
     if node is None or not isinstance(node.op, AdvancedSubtensor | Subtensor):
         return ""
     table = node.inputs[0]
@@ -228,15 +227,14 @@ def _advice_on_part(param: Any) -> str:
         return ""
     name = table.name or "W"
     indices = [index for index in node.inputs[1:] if isinstance(index.type, TensorType)]
-    if isinstance(node.op, Subtensor):
+    if isinstance(node.op, Subtensor) and not isinstance(node.op.idx_list[0], slice):
+        what, instead = "one row of", f"{name}[[number]], with the number in a list"
+    elif isinstance(node.op, Subtensor):
         what, instead = "a slice of", f"{name}[pt.arange(start, stop)]"
     elif len(indices) == 1 and indices[0].type.dtype == "bool":
         what, instead = "a mask of", f"{name}[mask.nonzero()[0]]"
-    elif len(indices) == 1 and indices[0].type.ndim > 1:
-        what = "rows by a matrix of indices of"
-        instead = f"rows = {name}[index.flatten()] and rows.reshape(...) in the loss"
     else:
-        what, instead = "a part of", f"{name}[index] with one vector of integers"
+        what, instead = "a part of", f"{name}[index] with integers"
     return f": it is {what} '{name}'; give {name} itself, or its rows as {instead}"
 
 
@@ -250,36 +248,24 @@ def _check_scalar(loss: Variable) -> None:
         )
 
 
-def _differentiated(loss: Variable, params: list[TensorSharedVariable]) -> list[TensorVariable]:
-    _check_scalar(loss)
-    try:
-        grads: Any = grad(loss, params, disconnected_inputs="ignore", return_disconnected="none")
-    except NO_GRADIENT as error:
-        raise ValueError(f"PyTensor cannot differentiate this loss: {error}") from error
-    for index, (param, gradient) in enumerate(zip(params, grads, strict=True)):
-        if gradient is None:
-            advice = (
-                "leave it out of params, or check how the loss is built"
-                if table_of(param) is None
-                else "build the loss on these very rows, the same W[index] object"
-            )
-            raise ValueError(
-                f"the loss does not depend on {label(param, index)} in a way that has a gradient; "
-                f"{advice}"
-            )
-    return provenance.computed_gradients(grads, [whole(param) for param in params], loss)
+def _check_rows(grads: list[Any], params: list[Any]) -> None:
+    """Refuse gradients of rows that are not the whole gradient, or not of these rows.
 
-
-def _check_not_reduced(grads: list[Any], params: list[Any]) -> None:
-    """Refuse gradients that were reduced over processes for rows, which each has of its own."""
+    Which loss given gradients are of, `pytensor.grad` leaves in their graph.
+    """
     rows = [index for index, param in enumerate(params) if table_of(param) is not None]
-    nodes = apply_ancestors([g for g in grads if isinstance(g, Variable)]) if rows else ()
-    if any(getattr(node.op, "of_all_processes", False) for node in nodes):
+    if not rows:
+        return
+    given = [g for g in grads if isinstance(g, Variable)]
+    if any(getattr(node.op, "of_all_processes", False) for node in apply_ancestors(given)):
         raise TypeError(
             f"params[{rows[0]}] is rows of {label(params[rows[0]], rows[0])}, which are others in "
             "each process, so that gradients of all processes do not fit them; give the whole "
             "table, here and to get_or_compute_grads"
         )
+    unknown = [g for g in given if not provenance.of(g).gradient_of]
+    losses = dict.fromkeys(loss_above(variable) for variable in ancestors(unknown))
+    check_rows([loss for loss in losses if loss is not None], params)
 
 
 def _in_type_of(param: TensorSharedVariable, subject: str, symbol: Any) -> TensorVariable:

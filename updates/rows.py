@@ -1,7 +1,7 @@
 """Rows of a table: ``W[index]`` in the place of a parameter, so that a step touches few rows.
 
 - ``table_of``: the shared variable whose rows an expression looks up
-- ``whole``: that variable, or a parameter itself
+- ``whole``, ``label``: that variable, or a parameter itself, and its name in messages
 - ``combined``: looked-up rows and their gradients, with the gradients of repeated rows summed
 - ``written``: the table with such rows set to new values
 - ``touched``, ``choose``: what a next value changes, and a choice between it and the old value
@@ -24,17 +24,17 @@ from updates import provenance
 
 
 def table_of(expression: Variable) -> TensorSharedVariable | None:
-    """Return the shared variable of ``W[index]`` with an integer vector, or None for others."""
+    """Return the shared variable of ``W[index]`` with integers of any shape, or None for others."""
     node = expression.owner
     if node is None or not isinstance(node.op, AdvancedSubtensor):
         return None
     table, *indices = node.inputs
-    along_first_axis = node.op.idx_list == (0,)
+    first, *others = node.op.idx_list
+    along_first_axis = first == 0 and all(other == slice(None) for other in others)
     if not (isinstance(table, TensorSharedVariable) and len(indices) == 1 and along_first_axis):
         return None
     [index] = indices
-    is_vector = index.type.ndim == 1 and np.dtype(index.type.dtype).kind in "iu"
-    return table if is_vector else None
+    return table if index.type.ndim and np.dtype(index.type.dtype).kind in "iu" else None
 
 
 def whole(param: Variable) -> Any:
@@ -43,13 +43,23 @@ def whole(param: Variable) -> Any:
     return param if table is None else table
 
 
+def label(param: Variable, index: int) -> str:
+    """Name a parameter, or the table whose rows stand for one, in a message."""
+    param = whole(param)
+    return f"parameter '{param.name}' (params[{index}])" if param.name else f"params[{index}]"
+
+
 def combined(rows: TensorVariable, gradient: TensorVariable) -> tuple[Any, TensorVariable]:
     """Sort looked-up rows by their number and sum the gradients of equal ones.
 
     Returns ``W[index']``, where ``index'`` is the sorted index, and the gradient of each of its
-    rows.
+    rows. A matrix of indices, or a tensor, becomes a vector.
     """
     table, index = rows.owner.inputs
+    if index.type.ndim > 1:
+        # Flat here, they read as what was given: see `describe`.
+        index = provenance.reads_as(index.flatten())
+        gradient = provenance.reads_as(gradient.reshape((-1, *table.shape[1:])))
     if isinstance(index, Constant):
         return _combined_constant(table, index.data, gradient)
     # Here and below, what is sorted and combined reads as what was given: see `describe`.

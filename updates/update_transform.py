@@ -16,10 +16,11 @@ from typing import Any, Concatenate, ParamSpec, Protocol, overload
 from pytensor.graph.basic import Variable
 
 from updates import provenance
-from updates.arguments import Params, checked_params, in_types_of, is_float_tensor, label
+from updates.arguments import Params, checked_params, in_types_of, is_float_tensor
 from updates.call import Call, State, Updates, UpdatesLike, checked_updates
 from updates.declaration import Declaration, Deferred, declare, parameters_of, waited_for
 from updates.docstrings import Shared, training_example
+from updates.rows import label
 from updates.state import is_state
 
 P = ParamSpec("P")

@@ -12,16 +12,14 @@ from collections.abc import Collection, Iterable
 from contextlib import suppress
 from typing import Any
 
-import numpy as np
 import pytensor
 from pytensor.compile.sharedvalue import SharedVariable
 from pytensor.graph.basic import Constant, Variable
 from pytensor.graph.traversal import graph_inputs, walk, walk_toposort
-from pytensor.scalar.basic import Second
-from pytensor.tensor.elemwise import Elemwise
 
 from updates import provenance
-from updates.arguments import NO_GRADIENT, is_float_tensor
+from updates.arguments import is_float_tensor
+from updates.differentiation import NO_GRADIENT, loss_above
 from updates.provenance import Provenance
 from updates.state import is_state
 
@@ -83,7 +81,7 @@ def _given(formula: Iterable[Variable]) -> dict[Variable, tuple[Any, ...]]:
 
 def _recognized(formula: list[Variable], losses: list[Variable]) -> dict[Variable, Provenance]:
     """Recognize gradients that nobody marked by computing them again."""
-    losses = [*losses, *(found for v in formula if (found := _loss_above(v)) is not None)]
+    losses = [*losses, *(found for v in formula if (found := loss_above(v)) is not None)]
     again: list[tuple[Any, Any]] = []
     for loss in dict.fromkeys(losses):
         shared = [v for v in graph_inputs([loss]) if isinstance(v, SharedVariable)]
@@ -102,21 +100,6 @@ def _recognized(formula: list[Variable], losses: list[Variable]) -> dict[Variabl
         for variable in formula
         if numbers.get(variable) in params_of
     }
-
-
-def _loss_above(variable: Variable) -> Any:
-    """Return the loss in whose shape this is the ``1`` that `pytensor.grad` starts from."""
-    node: Any = variable.owner
-    is_one = (
-        node is not None
-        and isinstance(node.op, Elemwise)
-        and isinstance(node.op.scalar_op, Second)
-        and variable.type.ndim == 0
-        and node.inputs[0].owner is not None
-        and isinstance(node.inputs[1], Constant)
-        and bool(np.all(node.inputs[1].data == 1))
-    )
-    return node.inputs[0] if is_one else None
 
 
 def _numbers(variables: list[Variable]) -> dict[Variable, int]:

@@ -15,12 +15,13 @@ import numpy as np
 from pytensor.graph.basic import Variable
 
 from updates import provenance
-from updates.arguments import NO_GRADIENT, checked_loss, is_float_tensor
+from updates.arguments import checked_loss, is_float_tensor
 from updates.call import checked_updates
 from updates.description.formula import Formulas
 from updates.description.operations import Leaf, Tree
 from updates.description.recognition import gradients_in
 from updates.description.writing import Names, Writer
+from updates.differentiation import NO_GRADIENT
 from updates.loss_graph import default_updates, params_of
 from updates.state import is_state
 from updates.state_dict import keyed

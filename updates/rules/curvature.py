@@ -13,8 +13,8 @@ import pytensor
 import pytensor.tensor as pt
 
 from updates import provenance
-from updates.arguments import NO_GRADIENT
 from updates.call import Call, Tensor
+from updates.differentiation import NO_GRADIENT
 from updates.hyperparameters import (
     Count,
     Epsilon,
