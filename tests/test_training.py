@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import OrderedDict
 from pathlib import Path
 from typing import get_type_hints
 
@@ -17,6 +18,8 @@ import numpy as np
 import pytensor
 import pytensor.tensor as pt
 import pytest
+import scipy.sparse
+from pytensor import sparse
 
 import updates
 from updates.training import progress
@@ -98,8 +101,11 @@ BATCHES = [[DATA[i : i + 10], TARGET[i : i + 10]] for i in (0, 10, 20)]
 
 
 class Loader:
+    def __init__(self, length=None):
+        self.length = length
+
     def __iter__(self):
-        return iter(BATCHES)
+        return iter(BATCHES[: self.length])
 
 
 def counted(length=None):
@@ -173,7 +179,7 @@ BAD_DATA = [
     ([np.array(1.0), TARGET], ValueError, ["train[0]", "ndim 0", "input x"]),
     ([], ValueError, ["train is empty"]),
     ([[DATA]], ValueError, ["train, batch 0", "1 arrays"]),
-    ([3], TypeError, ["train, batch 0", "3"]),
+    ([3], ValueError, ["train has 1 arrays", "2 inputs: x, y", "one array of the numbers"]),
     (iter([]), ValueError, ["train gave no batches"]),
     (lambda: (DATA, DATA), ValueError, ["train, batch 0", "ndim 2", "input y"]),
     (iter([WHOLE]), ValueError, ["valid", "iterator"]),
@@ -231,7 +237,8 @@ def test_errors_of_the_loop_have_the_name_of_the_function_once(train):
     for arguments, error, message in [
         ({"rule": adam, "train": [WHOLE, [DATA]]}, ValueError, "train, batch 1 has 1 arrays"),
         ({"rule": adam, "train": iter([]), "valid": WHOLE}, ValueError, "train gave no batches"),
-        ({"rule": adam, "train": WHOLE, "valid": iter([])}, ValueError, "valid gave no batches"),
+        ({"rule": adam, "train": WHOLE, "valid": iter([])}, ValueError, "valid is an iterator"),
+        ({"rule": adam, "train": WHOLE, "valid": Loader(0)}, ValueError, "valid gave no batches"),
         ({"rule": diverging, "train": WHOLE}, FloatingPointError, "the loss is "),
     ]:
         with pytest.raises(error, match=f"^{name}: {message}"):
@@ -247,14 +254,70 @@ def test_an_input_of_a_known_number_of_rows_takes_no_remainder():
         Arrays("train", [DATA[:20]], [Input(pt.matrix("x", shape=(10, 4)))], 10, 0, None)
 
 
-def test_arrays_need_rows():
-    with pytest.raises(ValueError, match=r"train\[0\] has no axis of rows"):
-        Arrays("train", [np.array(1.0)], [Input(pt.scalar("x"))], 10, 0, None)
+def masked(array):
+    return np.ma.masked_greater(array, 2)
 
 
-def test_big_integers_do_not_become_others_silently():
-    with pytest.raises(TypeError, match="int64, which does not fit the input i of dtype int32"):
-        Input(pt.ivector("i")).converted("train[0]", np.array([2**40]))
+WRONG_ARRAYS = {
+    "a big integer": (pt.ivector, np.array([2**40]), "int64, which does not fit .* of dtype int32"),
+    "a big float": (pt.fvector, np.array([1.0, 1e300]), "does not fit .* of dtype float32"),
+    "a masked array": (pt.vector, masked([1.0, 5.0]), "mask would be lost: give .filled"),
+    "a masked number": (pt.scalar, np.ma.masked, "mask would be lost"),
+    "a sparse matrix": (pt.matrix, scipy.sparse.eye(3).tocsr(), "is sparse, .* is dense"),
+    "a dense matrix": (sparse.csr_matrix, np.eye(3), "is dense, .* scipy.sparse.csr_matrix"),
+    "sparse integers": (sparse.csr_matrix, scipy.sparse.eye(2) * 1j, "complex128, which does not"),
+    "rows of different lengths": (pt.matrix, [[1.0], [1.0, 2.0]], "is no array"),
+    "text": (pt.vector, np.array(["1"]), "has dtype <U1"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG_ARRAYS)
+def test_values_that_would_change_are_refused(case):
+    make, value, message = WRONG_ARRAYS[case]
+    with pytest.raises((TypeError, ValueError), match=rf"^train\[0\] .*{message}"):
+        Input(make("i")).converted("train[0]", value)
+
+
+def test_an_array_without_masked_elements_is_an_array():
+    found = Input(pt.vector("x")).converted("train[0]", masked([1.0, 2.0]))
+    np.testing.assert_array_equal(found, [1.0, 2.0])
+
+
+@pytest.mark.parametrize("form", ["arrays", "batches", "by name"])
+def test_a_scalar_input_takes_a_number(form):
+    model = Regression()
+    rate, is_on = pt.scalar("rate"), pt.bscalar("is_on")
+    loss = model.loss + rate * pt.switch(is_on, model.w.sum(), np.nan)
+    train = {
+        "arrays": [*WHOLE, np.float32(0.5), True],
+        "batches": [[*WHOLE, 0.5, 1]],
+        "by name": {"x": DATA, "y": TARGET, "rate": np.array(0.5), "is_on": 1},
+    }[form]
+    model.minimize(loss=loss, train=train, batch_size=0, max_epochs=2)
+    expected = Regression()
+    expected.minimize(loss=expected.loss + 0.5 * expected.w.sum(), batch_size=0, max_epochs=2)
+    np.testing.assert_array_equal(model.values, expected.values)
+
+
+def test_sparse_rows_are_shuffled_like_dense_ones():
+    x, y, w = sparse.csr_matrix("x", "float32"), pt.fvector("y"), pytensor.shared(np.zeros((3, 1)))
+    loss = ((sparse.structured_dot(x, w.astype("float32")).flatten() - y) ** 2).mean()
+    train = [scipy.sparse.coo_matrix(DATA), TARGET]
+    updates.minimize(loss, [w], rule=adam, train=train, batch_size=10, max_epochs=3, **quiet)
+    model = Regression()
+    model.minimize(params=[model.w], max_epochs=3)
+    np.testing.assert_allclose(w.get_value()[:, 0], model.w.get_value(), rtol=1e-5)
+
+
+def test_numbers_in_lists_are_asked_about():
+    with pytest.raises(TypeError, match=r"^minimize: train\[0\] is a list of numbers.*numpy.asarr"):
+        run(train=[[1.0, 2.0], [3.0, 4.0]])
+
+
+def test_a_callable_may_draw_from_an_iterator_that_ends():
+    history, _ = run(train=iter(BATCHES * 2).__next__, valid=WHOLE, train_batches=4)
+    assert history.train["step"] == [4, 6]
+    assert history.stopped == "the end of train"
 
 
 # --- What is found and recorded --------------------------------------------------------------
@@ -294,6 +357,62 @@ def test_parameters_are_found_but_for_what_updates_changes():
     assert counter.get_value() == 15
     assert mean.get_value() > 0
     assert model.values.all()
+
+
+def shared(value, name):
+    return pytensor.shared(np.asarray(value, dtype="float64"), name=name)
+
+
+def unclear_losses():
+    data, target, w = shared(DATA, "data"), shared(TARGET, "target"), shared(np.zeros(3), "w")
+    i, start = pt.lvector("i"), pt.lscalar("start")
+    x, y = pt.matrix("x"), pt.vector("y")
+    return {
+        "no input": ((data @ w - target) ** 2).mean(),
+        "an index": ((data[i] @ w - y) ** 2).mean(),
+        "integers only": ((data[i] @ w - target[i]) ** 2).mean(),
+        "slices": ((data[start : start + 5] @ w - target[start : start + 5]) ** 2).mean(),
+        "a scalar": ((data @ w - target) ** 2).mean() * pt.scalar("rate"),
+        "rows of data beside inputs": ((x @ w + (data[i] @ w) - y) ** 2).mean(),
+    }
+
+
+@pytest.mark.parametrize("case", unclear_losses())
+def test_parameters_are_not_guessed_where_data_could_be_among_them(case):
+    with pytest.raises(ValueError, match=r"^minimize: params is needed here: .*data.*w"):
+        updates.minimize(unclear_losses()[case], rule=adam, train=None, **quiet)
+
+
+def test_one_shared_variable_must_be_the_parameter():
+    w = shared(np.zeros(3), "w")
+    updates.minimize(
+        ((DATA @ w - TARGET) ** 2).mean(), rule=adam, train=None, max_epochs=1, **quiet
+    )
+    assert w.get_value().all()
+
+
+def test_parameters_of_equal_names_lose_no_monitor():
+    x, y = pt.matrix("x"), pt.vector("y")
+    first, second, third = shared(np.ones(3), "W"), shared(2.0, "W"), shared(1.0, None)
+    loss = (((x @ first) * second + third - y) ** 2).mean()
+    history = updates.minimize(
+        loss, rule=adam, train=WHOLE, monitor_gradients=True, monitor_updates=True, max_epochs=1,
+        **quiet,
+    )  # fmt: skip
+    names = ["W, params[0]", "W, params[1]", "params[2]"]
+    expected = [f"{kind}({name})" for kind in ("grad", "update") for name in names]
+    assert list(history.train) == ["epoch", "step", "loss", *expected]
+
+
+def test_a_monitor_with_the_name_of_a_norm_is_refused():
+    model = Regression()
+    with pytest.raises(ValueError, match=r"^minimize: monitors has 'grad\(w\)'.*another name"):
+        model.minimize(monitors={"grad(w)": model.w.sum()}, monitor_gradients=True)
+
+
+@pytest.mark.parametrize("empty", [{}, [], (), OrderedDict()])
+def test_further_updates_may_be_none_at_all(empty):
+    np.testing.assert_array_equal(run(updates=empty)[1], run()[1])
 
 
 def test_inputs_are_found_in_the_order_in_which_they_were_made():
@@ -390,6 +509,67 @@ def test_it_ends_when_downhill_would_and_leaves_the_best(losses, settings, epoch
     assert (history.train["epoch"][-1], history.stopped) == (epochs, stopped)
     assert history.valid["loss"] == losses[: len(history.valid["loss"])]
     assert (w, history.best["epoch"], history.best["loss"]) == (best, best, min(losses))
+
+
+def flawed(values):
+    """Return a model, and a loss and data for which validations are multiplied by some values."""
+    model = Regression()
+    factor = pytensor.shared(1.0, name="factor")
+    values = iter(values)
+
+    class Valid:
+        def __iter__(self):
+            factor.set_value(next(values))
+            yield WHOLE
+            factor.set_value(1.0)
+
+    return model, model.loss * factor, Valid()
+
+
+NAN = np.nan
+ALWAYS = [NAN] * 99
+
+
+@pytest.mark.parametrize("is_guarded", [False, True])
+@pytest.mark.parametrize(
+    ("factors", "kept"),
+    [
+        ([1, NAN, 1, *ALWAYS], "best"),
+        ([1, 1, *ALWAYS], "best"),
+        ([1, *ALWAYS], "last"),
+        ([1, np.inf, -np.inf, *ALWAYS], "last"),
+        ([NAN, 1, *ALWAYS], "best"),
+        (ALWAYS, "last"),
+    ],
+)
+def test_nan_in_validation_throws_no_training_away(factors, kept, is_guarded):
+    def rule(loss, params):
+        return updates.apply_if_finite(adam(loss, params)) if is_guarded else adam(loss, params)
+
+    model, loss, valid = flawed(factors)
+    settings = {"rule": rule, "params": [model.w, model.b], "valid": valid, "validate_every": 1}
+    settings |= {"loss": loss, "train": [WHOLE], "max_epochs": 8, "patience": 2}
+    if np.isnan(factors[0]) and not is_guarded:  # nothing is lost yet
+        with pytest.raises(FloatingPointError, match=r"after step 0 .*not finite in valid"):
+            model.minimize(**settings)
+        return
+    with pytest.warns(RuntimeWarning, match="^minimize: ") as caught:
+        history = model.minimize(**settings)
+    steps = history.best.get("step", 0) if kept == "best" else 8
+    expected = Regression()
+    expected.minimize(train=[WHOLE], max_epochs=steps)
+    np.testing.assert_array_equal(model.values, expected.values)
+    assert history.stopped == "max_epochs"
+    assert len(caught) == 1 + (kept == "last")
+
+
+def test_without_a_limit_validations_that_are_not_finite_end_by_patience():
+    model, loss, valid = flawed([1, *ALWAYS])
+    settings = {"valid": valid, "validate_every": 1, "patience": 2, "max_epochs": None}
+    with pytest.warns(RuntimeWarning):
+        history = model.minimize(loss=loss, params=[model.w, model.b], **settings)
+    assert history.stopped == "patience"
+    assert len(history.valid["loss"]) == 4
 
 
 def test_running_means_return_to_the_best_with_the_parameters():

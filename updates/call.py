@@ -276,7 +276,7 @@ class State:
         return state[self.param.owner.inputs[1]] if is_rows else state
 
 
-def checked_updates(updates: UpdatesLike) -> Updates:
+def checked_updates(updates: UpdatesLike, may_be_empty: bool = False) -> Updates:
     """Copy a dictionary of updates, or say what in it is not one."""
     if isinstance(updates, Variable) or not isinstance(updates, Iterable):
         raise TypeError(
@@ -305,7 +305,7 @@ def checked_updates(updates: UpdatesLike) -> Updates:
                 f"{kind_of(new_value)}"
             )
         copy[variable] = new_value
-    if not copy:
+    if not copy and not may_be_empty:
         raise ValueError("updates is empty, there is nothing to transform")
     return copy
 

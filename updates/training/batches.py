@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from updates.declaration import named, unnamed
-from updates.training.inputs import Input, arrays_for, is_array
+from updates.training.inputs import Input, arrays_for, is_array, is_number
 
 CALLS = 100  # calls that make an epoch if a callable has no length
 
@@ -41,9 +41,16 @@ def source(
         data = []
     if is_array(data):
         data = [data]
-    is_list = isinstance(data, list | tuple) and all(map(is_array, data))
+    is_list = isinstance(data, list | tuple) and all(is_array(x) or is_number(x) for x in data)
     if isinstance(data, list | tuple) and not data and inputs:
         raise ValueError(f"{subject} is empty")
+    if isinstance(data, list | tuple) and any(each.ndim for each in inputs):
+        for index, part in enumerate(data):
+            if isinstance(part, list | tuple) and part and all(map(is_number, part)):
+                raise TypeError(
+                    f"{subject}[{index}] is a list of numbers, which may be an array or a batch; "
+                    f"give an array, numpy.asarray({subject}[{index}])"
+                )
     if isinstance(data, Mapping) or is_list:
         return Arrays(subject, data, inputs, batch_size, seed, per_epoch)
     if isinstance(data, Iterable) and not isinstance(data, str | bytes | set | frozenset):
@@ -71,17 +78,16 @@ class Arrays:
         per_epoch: int | None,
     ) -> None:
         self.arrays = arrays_for(subject, arrays, inputs)
-        for index, array in enumerate(self.arrays):
-            if not np.ndim(array):
-                raise ValueError(f"{subject}[{index}] has no axis of rows, it is 0-d")
-        lengths = [np.shape(array)[0] for array in self.arrays]
+        self.has_rows = [bool(each.ndim) for each in inputs]
+        pairs = zip(self.arrays, self.has_rows, strict=True)
+        lengths = [np.shape(array)[0] for array, has_rows in pairs if has_rows]
         if len(set(lengths)) > 1:
             raise ValueError(
                 f"{subject} has arrays of different lengths: {', '.join(map(str, lengths))}"
             )
         if 0 in lengths:
             raise ValueError(f"{subject} has arrays with no rows")
-        self.rows = lengths[0] if lengths else 1  # without inputs, an epoch is a step
+        self.rows = lengths[0] if lengths else 1  # without rows, an epoch is a step
         self.seed = seed
         self.batch_size = min(batch_size, self.rows) if batch_size > 0 else self.rows
         self.per_pass = -(-self.rows // self.batch_size)
@@ -111,13 +117,18 @@ class Arrays:
             for position in range(begin, end):
                 start = position * self.batch_size
                 index = order[start : start + self.batch_size]
-                yield [array[index] for array in self.arrays], len(index)
+                yield self._rows(index), len(index)
 
     def all(self) -> Iterator[Batch]:
         """Give all rows in their original order."""
         for start in range(0, self.rows, self.batch_size):
             stop = min(start + self.batch_size, self.rows)
-            yield [array[start:stop] for array in self.arrays], stop - start
+            yield self._rows(slice(start, stop)), stop - start
+
+    def _rows(self, index: Any) -> list[Any]:
+        """Return these rows of the arrays; scalars go with every batch."""
+        pairs = zip(self.arrays, self.has_rows, strict=True)
+        return [array[index] if has_rows else array for array, has_rows in pairs]
 
 
 class Stream:
@@ -163,7 +174,7 @@ class Stream:
     def _batch(self, given: Any, index: int) -> Batch:
         with named(self.owner):
             arrays = arrays_for(f"{self.subject}, batch {index}", given, self.inputs)
-        return arrays, next((len(array) for array in arrays if np.ndim(array)), 1)
+        return arrays, next((np.shape(array)[0] for array in arrays if np.ndim(array)), 1)
 
 
 class _Calls:
@@ -174,4 +185,9 @@ class _Calls:
         self.length = length
 
     def __iter__(self) -> Iterator[Any]:
-        return (self.function() for _ in range(self.length))
+        for _ in range(self.length):
+            try:
+                given = self.function()
+            except StopIteration:  # of an iterator that the function draws from
+                return
+            yield given

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pytensor
 import pytensor.tensor as pt
 from pytensor.compile.mode import Mode, get_mode
@@ -66,13 +67,21 @@ class Functions:
                 )
 
         trained = problem.trained_variables
-        self.param_names = [p.name or f"params[{index}]" for index, p in enumerate(trained)]
+        self.param_names = _distinct_names(trained)
         outputs = {"loss": problem.loss, **problem.monitors}
         evaluated = list(outputs.values())
+        norms: dict[str, Any] = {}
         if monitor_gradients:
-            outputs |= self._norms("grad", problem.grads)
+            norms |= self._norms("grad", problem.grads)
         if monitor_updates:
-            outputs |= self._norms("update", [rule_updates.get(p, p) - p for p in trained])
+            norms |= self._norms("update", [rule_updates.get(p, p) - p for p in trained])
+        for name in norms:
+            if name in outputs:
+                raise ValueError(
+                    f"monitors has {name!r}, which is the name of a norm that is recorded as well; "
+                    "give yours another name"
+                )
+        outputs |= norms
         self.names = list(outputs)
         sums = pt.stack([pt.sum(gradient, dtype="float64") for gradient in problem.grads])
         returned = [*outputs.values(), sums]
@@ -89,7 +98,8 @@ class Functions:
         compiled = partial(pytensor.function, inputs, mode=mode, on_unused_input="ignore")
         with unnamed():
             self.step = compiled(returned, updates=self.updates)
-            self.evaluate = compiled(evaluated, no_default_updates=True)
+            resting = {variable: variable for variable in default_updates(evaluated, without=())}
+            self.evaluate = compiled(evaluated, updates=resting)
 
     def keep_best(self) -> None:
         """Remember the present values of the model as the best."""
@@ -101,9 +111,23 @@ class Functions:
         for variable, best in self._best.items():
             variable.set_value(best.get_value(borrow=True))
 
+    def is_finite(self) -> bool:
+        """Tell whether the model is free of NaN and infinities."""
+        return all(np.isfinite(variable.get_value(borrow=True)).all() for variable in self._best)
+
     def _norms(self, kind: str, tensors: Iterable[Any]) -> dict[str, TensorVariable]:
         names = [f"{kind}({name})" for name in self.param_names]
         return {name: joint_norm([x]) for name, x in zip(names, tensors, strict=True)}
+
+
+def _distinct_names(params: list[Any]) -> list[str]:
+    """Name each parameter, and those without a name of their own by their place, too."""
+    names = [param.name for param in params]
+    return [
+        f"params[{index}]" if not name else name if names.count(name) == 1 else f"{name}, {place}"
+        for index, name in enumerate(names)
+        for place in [f"params[{index}]"]
+    ]
 
 
 def check_mode(mode: Any) -> None:

@@ -5,6 +5,7 @@
 """
 
 import math
+import warnings
 from collections import deque
 from collections.abc import Generator
 from dataclasses import dataclass
@@ -33,6 +34,11 @@ class Limits:
     patience: int | None
     validate_every: int
     min_improvement: float
+
+    @property
+    def is_endless(self) -> bool:
+        """Tell whether nothing but `patience`, or the user, ends training."""
+        return self.max_updates is None and self.max_epochs is None
 
     def most_steps(self, per_epoch: int | None) -> int | None:
         """Return after how many steps training ends at the latest, or None if that is unknown."""
@@ -77,6 +83,7 @@ class Training:
         self.history = History()
         self.at = Position()
         self.interrupt = Interrupt()
+        self._has_warned = False
 
     def epochs(self, give_way: bool = False) -> Generator[tuple[Monitors, Monitors], None, History]:
         """Train, yield the monitors of each epoch, and return the history.
@@ -100,11 +107,23 @@ class Training:
             raise
         except BaseException:
             self.progress.close()
-            self.functions.restore_best()
+            self._settle()
             raise
-        self.functions.restore_best()
+        self._settle()
         self.progress.close(self.history)
         return self.history
+
+    def _settle(self) -> None:
+        """Give the model its best parameters, or keep the last if no trained ones were judged."""
+        losses = self.history.valid.get("loss", [])
+        is_judged = bool(self.history.best.get("step")) or all(map(math.isfinite, losses))
+        if is_judged or not self.functions.is_finite():
+            self.functions.restore_best()
+        elif self.at.step:
+            self._warn(
+                "no validation since training began gave a finite loss, so none tells which "
+                "parameters are best: they are those of the last step"
+            )
 
     def _begin(self) -> None:
         """Continue from the checkpoint, or begin with a validation."""
@@ -185,25 +204,38 @@ class Training:
         append(self.history.valid, record)
         loss, best = record["loss"], self.history.best
         self.progress.valid = loss
-        if not math.isfinite(loss) and not functions.is_guarded:
-            self._refuse(
-                FloatingPointError(
-                    f"the validation loss is {loss} after step {at.step} (epoch {at.epoch}); "
-                    f"{self._kept()}"
-                )
-            )
-        improved = loss < best.get("loss", math.inf)
+        is_finite = math.isfinite(loss)
+        if not is_finite:
+            self._report_not_finite(loss)
+        improved = is_finite and loss < best.get("loss", math.inf)
         if improved:
             self.history.best = record
             functions.keep_best()
         if counts:
             target = math.inf if at.target is None else at.target
             least = self.limits.min_improvement * abs(target)
-            if not math.isfinite(target) or target - loss > least:
+            if is_finite and (not math.isfinite(target) or target - loss > least):
                 at.target, at.failures = loss, 0
-            else:
+            elif is_finite or self.limits.is_endless:
                 at.failures += 1
         return improved
+
+    def _report_not_finite(self, loss: float) -> None:
+        """Stop where nothing is lost by it or nothing can be saved; else say once what happens."""
+        at, functions = self.at, self.functions
+        where = f"the validation loss is {loss} after step {at.step} (epoch {at.epoch})"
+        if not functions.is_guarded and (not at.step or not functions.is_finite()):
+            advice = self._kept() if at.step else "look for what is not finite in valid"
+            self._refuse(FloatingPointError(f"{where}; {advice}"))
+        if not self._has_warned:
+            self._has_warned = True
+            self._warn(
+                f"{where}: such a validation does not tell whether parameters are the best, nor "
+                "whether to stop by patience; look for what is not finite in valid"
+            )
+
+    def _warn(self, message: str) -> None:
+        warnings.warn(f"{self.owner}: {message}", RuntimeWarning, stacklevel=2)
 
     def _end_if_due(self, save_anyway: bool = False) -> None:
         """Stop if it is time, with a last validation.

@@ -63,7 +63,8 @@ def iterate(
         What to minimize, usually a mean over the rows of a mini-batch.
     params : shared variable, or list of shared variables, optional
         What to minimize it over. By default all floating-point shared variables that `loss` has a
-        gradient for and `updates` does not change. Give them if data are in shared variables, too.
+        gradient for and `updates` does not change, unless data could be among them: if no input
+        has any, or if one of them is indexed by an input.
     inputs : list of symbolic inputs, optional
         The inputs that `train` and `valid` have arrays for. By default all inputs that are needed,
         in the order in which they were made.
@@ -74,7 +75,8 @@ def iterate(
     train : arrays, iterable of batches, or callable
         The data to train on. Arrays, one for each input, come in a list or in a dictionary by the
         input's name; their rows are shuffled anew for every pass and split into mini-batches, of
-        which the last is smaller if there is a remainder. An iterable gives such a list or
+        which the last is smaller if there is a remainder. A scalar input takes a number, the same
+        for all batches. An iterable gives such a list or
         dictionary for each batch, and a callable returns one in each call. None if there are no
         inputs.
     valid : arrays, iterable of batches, or callable, optional
@@ -260,10 +262,13 @@ def _training(
     )
     trained = batches("train", train, per_epoch=train_batches)
     validated = trained if valid is None else batches("valid", valid)
-    if valid is None and isinstance(trained, Stream) and trained.is_iterator:
+    if isinstance(validated, Stream) and validated.is_iterator:
         raise ValueError(
             "valid is train by default, but train is an iterator, which gives batches "
             "only once; give valid as well, or train as a list of batches or a callable"
+            if valid is None
+            else "valid is an iterator, which gives its batches only once, and every validation "
+            "needs them; give a list of batches or a callable"
         )
 
     functions = Functions(problem, rule, monitor_gradients, monitor_updates, mode)

@@ -9,7 +9,9 @@ from typing import Any
 
 from pytensor.compile.sharedvalue import SharedVariable
 from pytensor.graph.basic import Constant, Variable
+from pytensor.graph.traversal import ancestors, apply_ancestors
 from pytensor.tensor.sharedvar import TensorSharedVariable
+from pytensor.tensor.subtensor import AdvancedSubtensor, Subtensor
 from pytensor.tensor.type import TensorType
 from pytensor.tensor.variable import TensorVariable
 
@@ -34,16 +36,11 @@ class Problem:
     def __init__(self, loss: Any, params: Any, inputs: Any, updates: Any, monitors: Any) -> None:
         self.loss: Any = checked_loss(loss, "training shows its value")
         self.updates: Updates = OrderedDict()
-        if updates is not None and not (isinstance(updates, Mapping | list) and not updates):
-            self.updates = checked_updates(updates)
+        if updates is not None:
+            self.updates = checked_updates(updates, may_be_empty=True)
         self.monitors = _checked_monitors(monitors)
         if params is None:
-            params = params_of(self.loss, without=self.updates)
-            if not params:
-                raise ValueError(
-                    "the loss depends on no floating-point shared variable, so there is "
-                    "nothing to train; make the parameters with pytensor.shared"
-                )
+            params = _found_params(self.loss, self.updates)
         self.params, self.grads = checked_grads(self.loss, params)
         needed = inputs_of([self.loss, *self.monitors.values(), *self.updates.values()])
         self.inputs = [
@@ -55,6 +52,45 @@ class Problem:
     def trained_variables(self) -> list[TensorSharedVariable]:
         """The shared variables that are trained: parameters, and the tables that rows belong to."""
         return [whole(param) for param in self.params]
+
+
+def _found_params(loss: Any, updates: Updates) -> list[Any]:
+    """Find the parameters of a loss, if nothing speaks for data among its shared variables.
+
+    Where no input has any, data are among the shared variables. So they may be where an input
+    indexes a shared variable: a mini-batch of data looks like an embedding.
+    """
+    found = params_of(loss, without=updates)
+    if not found:
+        raise ValueError(
+            "the loss depends on no floating-point shared variable, so there is "
+            "nothing to train; make the parameters with pytensor.shared"
+        )
+    inputs = inputs_of([loss])
+    has_data = any(
+        getattr(v.type, "ndim", 0) > 0 and "float" in str(getattr(v.type, "dtype", ""))
+        for v in inputs
+    )
+    looked_up = {
+        node.inputs[0]
+        for node in apply_ancestors([loss])
+        if isinstance(node.op, Subtensor | AdvancedSubtensor)
+        and not set(inputs).isdisjoint(ancestors(node.inputs[1:]))
+    }
+    unclear = [v for v in found if (v in looked_up if has_data else v.type.ndim)]
+    if len(found) > 1 and unclear:
+        names = ", ".join(str(variable) for variable in found)
+        which = ", ".join(str(variable) for variable in unclear)
+        reason = (
+            f"{which} may be data that mini-batches are taken from"
+            if has_data
+            else "the data may be among them, as no input has any"
+        )
+        raise ValueError(
+            f"params is needed here: the loss depends on the shared variables {names}, and "
+            f"{reason}; give params, a list of those to train"
+        )
+    return found
 
 
 def _checked_monitors(monitors: Any) -> dict[str, TensorVariable]:
