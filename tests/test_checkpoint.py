@@ -38,7 +38,8 @@ from catalogue import (
 from numpy.lib import format as npy
 
 import updates
-from updates import replacing
+from updates import provenance, replacing
+from updates.keys import keyed
 
 MANIFEST = "%updates.npy"
 SAMPLE = [
@@ -84,11 +85,11 @@ def small_model(seed=1):
     )
 
 
-def assert_refused(path, rule, words="."):
+def assert_refused(path, rule, words=".", **settings):
     """Check that a file is refused with its name, and that nothing has changed."""
     before = bits(rule)
     with pytest.raises(updates.CheckpointError, match=words) as caught:
-        updates.load(path, rule)
+        updates.load(path, rule, **settings)
     assert str(caught.value).startswith(f"load: {str(path)!r}: ")
     assert_same_bits(bits(rule), before)
 
@@ -179,7 +180,7 @@ def with_a_plain_number():
 HAND_MADE = {
     with_dropout: {"dropout", "mean"},
     with_gradient_noise: {"add_gradient_noise/generator", "add_gradient_noise/step"},
-    with_random_stream: {"variable_0", "variable_1"},
+    with_random_stream: {"generator_0", "generator_1"},
     with_chained_defaults: {"first", "second"},
     with_a_plain_number: {"flag"},
 }
@@ -215,38 +216,147 @@ def test_values_are_copies():
 
 # --- keys --------------------------------------------------------------------------------------
 
+
+def two_adams():
+    first, second = shared(1.0, "first"), shared(1.0, "second")
+    return updates.merge_updates(
+        updates.adam(second**2, [second], learning_rate=0.1), updates.adam(first**2, [first])
+    )
+
+
+def two_averages():
+    w = shared(1.0, "w")
+    once = updates.apply_ema(updates.sgd(w**2, [w], 0.1), decay=0.5)
+    return updates.apply_ema(once, decay=0.9)
+
+
+def nameless():
+    w = shared(1.0)
+    rng = [pytensor.shared(np.random.default_rng(seed)) for seed in (1, 2)]
+    return {**updates.adam(w**2, [w], 0.1), **same(*reversed(rng))}
+
+
+def with_slashes():
+    w = shared(1.0, "encoder/dense/W")
+    return updates.momentum(w**2, [w], 0.1)
+
+
 KEYS = {
-    "names": (["a", "b"], ["a", "b"]),
-    "no names": ([None, "a", None, ""], ["variable_0", "a", "variable_1", "variable_2"]),
-    "one is called as one without a name": (
-        [None, "variable_0", None],
-        ["variable_1", "variable_0", "variable_2"],
-    ),
-    "equal names": (["w", "w", "w"], ["w", "w#2", "w#3"]),
-    "one is called as a second one": (["w", "w", "w#2"], ["w", "w#3", "w#2"]),
-    "it comes first": (["w#2", "w", "w"], ["w#2", "w", "w#3"]),
-    "two are called as a second one": (["w", "w", "w#2", "w#2"], ["w", "w#3", "w#2", "w#2#2"]),
+    two_adams: [
+        *("second/adam/first_moment", "second/adam/second_moment", "second/adam/step", "second"),
+        *("first/adam/first_moment", "first/adam/second_moment", "first/adam/step", "first"),
+    ],
+    two_averages: [
+        *("w", "w/apply_ema/average", "w/apply_ema/average#2"),
+        *("w/apply_ema/step", "w/apply_ema/step#2"),
+    ],
+    nameless: [
+        *("variable_0/adam/first_moment", "variable_0/adam/second_moment", "adam/step"),
+        *("variable_0", "generator_1", "generator_0"),
+    ],
+    with_slashes: ["encoder/dense/W/momentum/velocity", "encoder/dense/W"],
 }
 
 
-@pytest.mark.parametrize("case", KEYS)
-def test_keys_are_names_made_unique(case, tmp_path):
-    names, keys = KEYS[case]
-    variables = [shared(float(index), name) for index, name in enumerate(names)]
-    assert list(bits(same(*variables))) == keys
-    updates.save(tmp_path / "run.npz", same(*variables))
-    for variable in variables:
-        variable.set_value(np.float64(-1))
-    updates.load(tmp_path / "run.npz", same(*variables))
-    assert [float(variable.get_value()) for variable in variables] == [*range(len(names))]
+@pytest.mark.parametrize("make", KEYS, ids=lambda make: make.__name__)
+def test_keys_do_not_depend_on_the_order_of_items(make):
+    rule = make()
+    expected = {variable: key for key, variable in keyed(rule).items()}
+    assert sorted(expected.values()) == sorted(KEYS[make])
+    for items in itertools.islice(itertools.permutations(rule.items()), 0, None, 41):
+        for form in (dict(items), list(items), OrderedDict(items), iter(items)):
+            assert {variable: key for key, variable in keyed(form).items()} == expected
+    copy = pickle.loads(pickle.dumps(rule))
+    assert sorted(keyed(copy)) == sorted(KEYS[make])
 
 
-def test_two_calls_of_a_rule_have_two_counters():
-    first, second = shared(1.0, "first"), shared(1.0, "second")
-    rule = updates.merge_updates(
-        updates.adam(first**2, [first]), updates.adam(second**2, [second], learning_rate=0.1)
-    )
-    assert {"adam/step", "adam/step#2"} < bits(rule).keys()
+def lasagne():
+    """Make two layers whose weights are both called W, as in Lasagne and in network3."""
+    weights = [shared(np.full(3, value), "W") for value in (1.0, 2.0)]
+    return updates.adam(sum(pt.sum((w - 5) ** 2) for w in weights), weights)
+
+
+NOT_TOLD_APART = {
+    "equal names": (lasagne, r"2 variables are called 'W' \(float64 of shape \(3,\), float64"),
+    "no names": (
+        lambda: same(shared(1.0), shared(np.ones(3))),
+        r"2 variables have no name \(float64 of shape \(\), float64 of shape \(3,\)",
+    ),
+    "a name that is state's": (
+        lambda: {**adam_of(1.0, names="w"), **same(shared(1.0, "w/adam/first_moment"))},
+        "called 'w/adam/first_moment'",
+    ),
+    "the name of a rate": (
+        lambda: updates.sgd((w := shared(1.0, "w")) ** 2, [w], shared(1.0, "w")),
+        "called 'w'",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", NOT_TOLD_APART)
+def test_what_cannot_be_told_apart_is_refused_when_it_is_saved(case, tmp_path):
+    make, words = NOT_TOLD_APART[case]
+    path = tmp_path / "run.npz"
+    for name, call in {
+        "save": lambda: updates.save(path, make()),
+        "state_dict": lambda: updates.state_dict(make()),
+    }.items():
+        with pytest.raises(ValueError, match=rf'^{name}: .*{words}.*W.name = "W1"'):
+            call()
+    assert not path.exists()
+
+
+def test_a_run_that_cannot_be_saved_is_refused_before_it_begins(tmp_path):
+    a, b = shared(1.0, "W"), shared(2.0, "W")
+    rule = updates.sgd(learning_rate=0.1)
+    settings = {"train": None, "max_epochs": 1, "progress": False, "mode": "FAST_COMPILE"}
+    with pytest.raises(ValueError, match=r"^minimize: 2 variables are called 'W'"):
+        updates.minimize(a**2 + b**2, [a, b], rule=rule, checkpoint=tmp_path / "run", **settings)
+    assert a.get_value() == 1
+    updates.minimize(a**2 + b**2, [a, b], rule=rule, **settings)
+
+
+def scheduled(rate):
+    return lambda step: rate * 0.5**step
+
+
+SHARED_RATES = {
+    "a rule": lambda w, rate: updates.adam(w**2, [w], rate),
+    "in another dtype": lambda w, rate: updates.sgd(w**2, [w], rate.astype("float32")),
+    "an epsilon": lambda w, rate: updates.rmsprop(w**2, [w], 0.1, epsilon=rate),
+    "an expression": lambda w, rate: updates.sgd(w**2, [w], 2 * rate + 1),
+    "a schedule": lambda w, rate: updates.sgd(w**2, [w], scheduled(rate)),
+    "the library's schedule": lambda w, rate: updates.sgd(w**2, [w], updates.cosine_decay(rate, 9)),
+    "sam": lambda w, rate: updates.sam(w**2, [w], updates.sgd(learning_rate=0.1), rho=rate),
+    "a gradient transform": lambda w, rate: updates.sgd(
+        updates.clip_by_global_norm(updates.get_or_compute_grads(w**2, [w]), rate), [w], 0.1
+    ),
+    "an update transform": lambda w, rate: updates.apply_ema(
+        updates.sgd(w**2, [w], 0.1), decay=rate
+    ),
+    "below a guard": lambda w, rate: updates.apply_if_finite(updates.sgd(w**2, [w], rate)),
+}
+
+
+@pytest.mark.parametrize("name", ["rate", None])
+@pytest.mark.parametrize("case", SHARED_RATES)
+def test_shared_hyperparameters_are_saved_with_the_rule(case, name, tmp_path):
+    w, rate = shared(1.0, "w"), shared(0.5, name)
+    rule = SHARED_RATES[case](w, rate)
+    [key] = [key for key, variable in keyed(rule).items() if variable is rate]
+    hyperparameters = ("learning_rate", "epsilon", "rho", "max_norm", "decay", "initial_value")
+    assert key in ([name] if name else hyperparameters)
+    updates.save(tmp_path / "run.npz", rule)
+    rate.set_value(0.25)
+    updates.load(tmp_path / "run.npz", rule)
+    assert rate.get_value() == 0.5
+    assert provenance.of(rate) == provenance.Provenance()
+    assert rate not in rule
+
+
+def test_data_in_shared_variables_are_no_hyperparameters():
+    w, data = shared(1.0, "w"), shared(np.ones(9), "data")
+    assert list(bits(updates.sgd(((w - data) ** 2).mean(), [w], 0.1))) == ["w"]
 
 
 NAMES = [
@@ -292,13 +402,9 @@ def test_any_name_comes_back_and_stays_within_the_file(tmp_path):
 # --- what does not fit -------------------------------------------------------------------------
 
 
-def adam_of(*values, names="wxyz", rule=updates.adam):
+def adam_of(*values, names="wxyz", rule=updates.adam, rate=0.1):
     params = [shared(value, name) for value, name in zip(values, names, strict=False)]
-    return rule(sum((param**2).sum() for param in params), params, learning_rate=0.1)
-
-
-def unnamed(*shapes):
-    return same(*(shared(np.ones(shape)) for shape in shapes))
+    return rule(sum((param**2).sum() for param in params), params, learning_rate=rate)
 
 
 def generator_of(kind):
@@ -346,11 +452,6 @@ OTHERS = {
         lambda: same(*(shared(1.0, f"w{i}") for i in range(9))),
         r"lacks 'w0', 'w1', 'w2', 'w3', 'w4' \.\.\. and has unknown 'w': is",
     ),
-    "unnamed ones in another order": (
-        lambda: unnamed((2, 3), (3,)),
-        lambda: unnamed((3,), (2, 3)),
-        "'variable_.' has dtype float64 and shape",
-    ),
     "another kind of generator": (
         lambda: generator_of(np.random.PCG64),
         lambda: generator_of(np.random.Philox),
@@ -384,20 +485,100 @@ def test_another_model_is_refused_and_nothing_changes(case, tmp_path):
     assert_same_bits(bits(other), before)
 
 
-def test_not_strict_leaves_alone_what_has_no_counterpart(tmp_path):
+def test_not_strict_leaves_alone_what_has_no_counterpart_and_names_it(tmp_path):
     one, two = adam_of(1.0, 2.0, names="wx"), adam_of(3.0, 4.0, names="xy")
     updates.save(tmp_path / "run.npz", one, extra=3)
     missing, unexpected = updates.load_state_dict(two, bits(one), strict=False)
     by_file = adam_of(3.0, 4.0, names="xy")
-    assert updates.load(tmp_path / "run.npz", by_file, strict=False) == 3
+    with pytest.warns(UserWarning, match=r"^load: '.*run.npz' lacks 'y/adam/first_.* has 'w/adam/"):
+        assert updates.load(tmp_path / "run.npz", by_file, strict=False) == 3
     for rule in (two, by_file):
         state = bits(rule)
         assert (float(state["x"]), float(state["y"])) == (2.0, 4.0)
     assert missing == ["y/adam/first_moment", "y/adam/second_moment", "y"]
     assert unexpected == ["w/adam/first_moment", "w/adam/second_moment", "w"]
-    other_shape = same(shared(np.ones(3), "x"))
+    other_shape = [shared(np.ones(3), "x")]
     with pytest.raises(updates.CheckpointError, match=r"'x' has .*shape"):
         updates.load(tmp_path / "run.npz", other_shape, strict=False)
+
+
+def test_state_of_no_parameter_of_the_model_is_refused(tmp_path):
+    """The step counter and the learning rate would fit, and all would seem well."""
+    rate = shared(0.1, "rate")
+    saved, model = (adam_of(v, names=[name], rate=rate) for v, name in ((1.0, "enc.W"), (9.0, "W")))
+    updates.save(tmp_path / "run.npz", saved)
+    with pytest.raises(updates.CheckpointError, match=r"no parameter of this model .*names=\{"):
+        updates.load_state_dict(model, bits(saved), strict=False)
+    assert_refused(tmp_path / "run.npz", model, "no parameter of this model", strict=False)
+    assert_refused(tmp_path / "run.npz", model, r"another model\? .*names=\{saved name")
+
+
+def test_renamed_variables_are_found_by_a_mapping_and_their_state_goes_with_them(tmp_path):
+    path = tmp_path / "run.npz"
+    old, new = adam_of(1.0, 2.0, names=["enc", "enc/W"]), adam_of(3.0, 4.0, names=["enc/W", "dec"])
+    compiled(old)()
+    updates.save(path, old)
+    updates.load(path, new, names={"enc": "enc/W", "enc/W": "dec"})
+    assert_same_bits(dict(zip(bits(old), bits(new).values(), strict=True)), bits(old))
+    assert [key for key in bits(new) if "adam" not in key] == ["enc/W", "dec"]
+
+
+BAD_NAMES = {
+    "nothing of that name": ({"encoder": "x"}, ValueError, "'encoder', and nothing of that name"),
+    "a part of a name": ({"en": "x"}, ValueError, "'en', and nothing of that name"),
+    "two into one": ({"enc": "dec"}, ValueError, "the same key 'dec"),
+    "no names": ({"enc": shared(1.0)}, TypeError, "from saved names to names now"),
+    "a list": ([("enc", "dec")], TypeError, "from saved names to names now"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_NAMES)
+def test_a_mapping_that_does_not_fit_is_refused(case, tmp_path):
+    names, error, words = BAD_NAMES[case]
+    rule = adam_of(1.0, 2.0, names=["enc", "dec"])
+    with pytest.raises(error, match=f"^load_state_dict: .*{words}"):
+        updates.load_state_dict(rule, bits(rule), names=names)
+    updates.save(tmp_path / "run.npz", rule)
+    with pytest.raises(error, match=words):
+        updates.load(tmp_path / "run.npz", rule, names=names)
+
+
+@pytest.mark.parametrize("given", [list, tuple, iter, lambda params: params[0]])
+def test_parameters_are_loaded_without_a_rule(given, tmp_path):
+    path = tmp_path / "run.npz"
+    updates.save(path, adam_of(1.0, 2.0, names="wb"), extra="all")
+    params = [shared(0.0, "w"), shared(0.0, "b")]
+    assert updates.load(path, given(params)) == "all"
+    count = 1 if isinstance(given(params), type(params[0])) else 2
+    assert [float(p.get_value()) for p in params] == [1.0, 2.0][:count] + [0.0] * (2 - count)
+    updates.save(path, given(params))
+    assert updates.load_state_dict(given(params), updates.state_dict(given(params))) == ([], [])
+    with pytest.raises(updates.CheckpointError, match="lacks 'x'"):
+        updates.load(path, [*params[:count], shared(0.0, "x")])
+
+
+def test_masked_values_are_refused():
+    w = shared(np.ones(2), "w")
+    with pytest.raises(updates.CheckpointError, match="'w' is a masked array"):
+        updates.load_state_dict([w], {"w": np.ma.masked_equal([1.0, 2.0], 2)})
+
+
+OLD_KEYS = {
+    "equal names": {"W": 1.0, "W#2": 2.0},
+    "no names": {"variable_0": 1.0, "variable_1": 2.0},
+    "a rule of one without a name": {"param_0/momentum/velocity": 1.0, "W": 2.0},
+}
+
+
+@pytest.mark.parametrize("case", OLD_KEYS)
+def test_keys_that_depended_on_an_order_are_explained(case):
+    state = {key: np.array(value) for key, value in OLD_KEYS[case].items()}
+    first, second = shared(0.0, "first"), shared(0.0, "second")
+    with pytest.raises(updates.CheckpointError, match="numbered in the order of the dictionary"):
+        updates.load_state_dict(same(first, second), state)
+    names = dict(zip(state, ["first", "second"], strict=True))
+    updates.load_state_dict(same(first, second), state, names=names)
+    assert (float(first.get_value()), float(second.get_value())) == (1.0, 2.0)
 
 
 BAD_ARGUMENTS = {
@@ -1040,9 +1221,9 @@ def test_entries_that_overlap_take_no_more_memory_than_the_file(tmp_path):
     path.write_bytes(sealed(buffer.getvalue()))
     variables = [pytensor.shared(arrays[key], name=key, borrow=True) for key in described]
     for key in ("w0", "w59"):  # each of them alone is as it should be
-        only = same(*(v for v in variables if v.name == key))
+        only = [v for v in variables if v.name == key]
         with contextlib.suppress(updates.CheckpointError):  # newer Pythons see it by themselves
-            updates.load(path, only, strict=False)
+            updates.load(path, only)
     before = [variable.get_value(borrow=True) for variable in variables]
     tracemalloc.start()
     with pytest.raises(updates.CheckpointError, match=r"is not in the file|Overlapped"):

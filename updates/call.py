@@ -93,6 +93,7 @@ class Call:
         self.loss: Any = writing.loss
         self.built: dict[Any, Any] = {}
         self._generator: Any = None
+        self._owners = tuple(map(whole, params))
         self._writing = writing
         schedules = {
             name: evaluate(kind, name, value, self.step)
@@ -139,7 +140,7 @@ class Call:
     @functools.cached_property
     def step(self) -> TensorSharedVariable:
         """The number of calls before this one, as an int64 scalar: 0, 1, 2, ..."""
-        counter = step_counter(f"{self.owner}/step")
+        counter = self._of_all(step_counter(f"{self.owner}/step"))
         self.update(counter, counter + 1)
         return counter
 
@@ -150,7 +151,7 @@ class Call:
 
     def scalar(self, slot: str, start: float = 0.0) -> TensorSharedVariable:
         """Make a float64 state scalar for the whole call, named ``<rule>/<slot>``."""
-        return filled(f"{self.owner}/{slot}", "float64", start=start)
+        return self._of_all(filled(f"{self.owner}/{slot}", "float64", start=start))
 
     def update(self, variable: Any, new_value: T) -> T:
         """Write the next value of a variable into the dictionary, and return that value."""
@@ -168,13 +169,18 @@ class Call:
     def normal(self, param: TensorVariable, seed: int) -> TensorVariable:
         """Draw standard normal noise of the dtype and shape of a parameter."""
         if self._generator is None:
-            self._generator = self._drawn = generator(f"{self.owner}/generator", seed)
+            self._generator = self._of_all(generator(f"{self.owner}/generator", seed))
+            self._drawn = self._generator
         self._drawn, noise = pt.random.normal(
             size=param.shape, rng=self._drawn, return_next_rng=True
         )
         self.updates[self._generator] = self._drawn
         provenance.mark(noise, symbol="normal()", param=param)
         return provenance.cast(noise, param.type.dtype)
+
+    def _of_all(self, state: T) -> T:
+        """Mark state that belongs to all parameters."""
+        return provenance.mark(state, params=self._owners)
 
     @once_a_call
     def cast(self, symbol: Any, dtype: str) -> Any:

@@ -14,6 +14,7 @@ import json
 import math
 import os
 import re
+import warnings
 import zipfile
 import zlib
 from collections.abc import Iterable, Mapping
@@ -24,15 +25,14 @@ import numpy as np
 from numpy.lib import format as npy
 from pytensor.compile.sharedvalue import SharedVariable
 
-from updates.call import UpdatesLike
 from updates.declaration import declared
+from updates.keys import Saved, are_variables, check_names, keyed, listed, reusable
 from updates.replacing import replacing
 from updates.state_dict import (
     CheckpointError,
     assign,
     checked_value,
-    compared_keys,
-    keyed,
+    matched,
     to_array,
 )
 
@@ -43,7 +43,7 @@ _BLOCK = 1 << 22
 
 
 @declared
-def save(path: str | os.PathLike[str], updates: UpdatesLike, extra: Any = None) -> None:
+def save(path: str | os.PathLike[str], updates: Saved, extra: Any = None) -> None:
     """Write everything that a dictionary of updates changes into one file.
 
     The file is written next to `path`, flushed to the disk and moved into its place in one step.
@@ -55,10 +55,11 @@ def save(path: str | os.PathLike[str], updates: UpdatesLike, extra: Any = None) 
     ----------
     path : str or path
         The file, usually ``*.npz``; its folder must exist.
-    updates : dict or list of pairs
+    updates : dict or list of pairs, or list of shared variables
         Shared variable to next value: everything that the compiled function changes, your own
         random generators and running means included, so that a resumed run is bit-identical
-        to one that never stopped. See `state_dict`.
+        to one that never stopped. Shared variables in hyperparameters are saved with it. See
+        `state_dict`.
     extra : JSON-able, optional
         Facts to keep with it: epoch, best score, ...
 
@@ -68,7 +69,8 @@ def save(path: str | os.PathLike[str], updates: UpdatesLike, extra: Any = None) 
         If the file cannot be written. The old one is then untouched, unless only the last step
         failed, flushing the folder: then the new file is in place.
     ValueError, TypeError
-        If `updates` is empty or not a dictionary of updates, or `extra` cannot be written as JSON.
+        If `updates` is empty or not a dictionary of updates, if two of your variables have the
+        same name or none, or if `extra` cannot be written as JSON.
 
     Examples
     --------
@@ -100,17 +102,27 @@ def save(path: str | os.PathLike[str], updates: UpdatesLike, extra: Any = None) 
 
 
 @declared
-def load(path: str | os.PathLike[str], updates: UpdatesLike, strict: bool = True) -> Any:
+def load(
+    path: str | os.PathLike[str],
+    updates: Saved,
+    strict: bool = True,
+    names: Mapping[str, str] | None = None,
+) -> Any:
     """Restore everything that `save` wrote, or nothing if something does not match.
 
     Parameters
     ----------
     path : str or path
         The file.
-    updates : dict or list of pairs
-        Updates of the same model and rule as those that were saved.
+    updates : dict or list of pairs, or list of shared variables
+        Updates of the same model and rule as those that were saved. Of a list of shared variables,
+        parameters for instance, each must be in the file, which may hold more.
     strict : bool, optional
-        Whether the keys must be the same. Otherwise keys without a counterpart are ignored.
+        Whether the keys must be the same. Otherwise those without a counterpart are left alone and
+        named in a warning; at least one parameter must have one.
+    names : dict of str to str, optional
+        Saved name to the name now, for a model whose variables have been renamed. The state of a
+        renamed parameter goes with it.
 
     Returns
     -------
@@ -131,19 +143,29 @@ def load(path: str | os.PathLike[str], updates: UpdatesLike, strict: bool = True
     --------
     See `save`.
     """
-    values, extra = read(path, updates, strict)
+    values, extra, skipped = read(path, updates, strict, names)
     assign(values)
+    if skipped:
+        warnings.warn(f"load: {os.fspath(path)!r} {skipped}", UserWarning, stacklevel=3)
     return extra
 
 
 def read(
-    path: str | os.PathLike[str], updates: UpdatesLike, strict: bool = True
-) -> tuple[list[tuple[SharedVariable, Any]], Any]:
-    """Read and check what `load` restores: the value of each variable, and ``extra``."""
-    variables = keyed(updates)
+    path: str | os.PathLike[str],
+    updates: Saved,
+    strict: bool = True,
+    names: Mapping[str, str] | None = None,
+) -> tuple[list[tuple[SharedVariable, Any]], Any, str]:
+    """Read and check what `load` restores: the value of each variable, and ``extra``.
+
+    Returns these two, and which keys have no counterpart, in words.
+    """
+    check_names(names)
+    updates = reusable(updates)
+    keyed(updates)  # what is no dictionary is no fault of the file
     with open(path, "rb") as file:
         try:
-            return _read(file, variables, strict)
+            return _read(file, updates, strict, names)
         except Exception as error:  # a hostile file can make any step of reading fail
             reason = error if isinstance(error, CheckpointError) else f"it is damaged ({error!r})"
             raise CheckpointError(f"{os.fspath(path)!r}: {reason}") from error
@@ -201,9 +223,9 @@ class _CheckedWriter:
 
 
 def _read(
-    file: BinaryIO, variables: Mapping[str, SharedVariable], strict: bool
-) -> tuple[list[tuple[SharedVariable, Any]], Any]:
-    """Read and check a value for each variable, and return them with the extra facts."""
+    file: BinaryIO, updates: Saved, strict: bool, names: Mapping[str, str] | None
+) -> tuple[list[tuple[SharedVariable, Any]], Any, str]:
+    """Do what `read` does, with a file that is open."""
     size = _check_crc(file)
     with zipfile.ZipFile(file) as archive:
         file.seek(size - _CRC_LENGTH)
@@ -214,16 +236,19 @@ def _read(
         members = dict(zip(described, _members(described), strict=True))
         if archive.namelist() != [_MANIFEST, *members.values()]:
             raise CheckpointError("its entries are not those that it lists")
-        compared_keys(variables, described, strict)
+        found = matched(updates, described, strict, names)
         values = []
-        for key in filter(described.__contains__, variables):
+        for key, variable in found.variables:
             array = _read_array(archive, members[key], size)
             # Entries that overlap must not take more memory than the file has bytes.
             size -= array.nbytes
             if [str(array.dtype), list(array.shape)] != described[key]:
                 raise CheckpointError(f"{key!r} is not what the file lists: {described[key]}")
-            values.append((variables[key], checked_value(key, variables[key], array)))
-    return values, manifest["extra"]
+            values.append((variable, checked_value(key, variable, array)))
+    skipped = [f"lacks {listed(found.missing)}"] if found.missing else []
+    if found.unexpected and not are_variables(updates):
+        skipped.append(f"has {listed(found.unexpected)}, which nothing is called now")
+    return values, manifest["extra"], " and ".join(skipped)
 
 
 def _check_crc(file: BinaryIO) -> int:

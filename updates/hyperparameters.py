@@ -149,7 +149,10 @@ class Scalar(Kind):
             value = value.data.item()
         least = np.finfo(dtype).tiny if self.has_floor else None
         if isinstance(value, Variable):
-            symbol = provenance.cast(value, dtype)
+            # A variable of the user is copied, because only what the library made is marked.
+            is_cast = value.type.dtype != dtype
+            symbol: Any = pt.cast(value, dtype) if is_cast else pt.tensor_copy(value)
+            provenance.mark(symbol, reads_as=0, hyperparameter=name)
             return symbol if least is None else provenance.reads_as(pt.maximum(symbol, least))
         with np.errstate(over="ignore"):
             rounded = np.asarray(value, dtype=dtype)

@@ -51,6 +51,8 @@ class Provenance:
         Whether it is state that a rule or transform keeps.
     param : shared variable, optional
         The parameter that the state belongs to.
+    params : tuple of shared variables
+        The parameters of the call that state belongs to, where it is not one parameter's.
     start : number, seed or parameter
         What the state starts from.
     average_of : shared variable, optional
@@ -72,6 +74,8 @@ class Provenance:
         Whether that is a gradient of the loss, or the Hessian times a vector.
     at : tuple of variables
         Where the gradient is taken, for each parameter, if not at the parameters themselves.
+    hyperparameter : str
+        The hyperparameter that this is the symbol of.
     reads_as : int, optional
         The input of its operation that it reads as.
     number : float, optional
@@ -86,6 +90,7 @@ class Provenance:
     owner: str = ""
     is_state: bool = False
     param: Any = None
+    params: tuple[Any, ...] = ()
     start: Any = None
     average_of: Any = None
     schedules: Mapping[str, Variable] = field(default_factory=dict)
@@ -96,6 +101,7 @@ class Provenance:
     gradient_of: tuple[Any, ...] = ()
     kind: str = "g"
     at: tuple[Any, ...] = ()
+    hyperparameter: str = ""
     reads_as: int | None = None
     number: Any = None
     symbol: str = ""

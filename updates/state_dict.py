@@ -4,25 +4,25 @@
 - ``load_state_dict``: restore such values, all of them or none
 - ``CheckpointError``: the error for state that does not match
 - ``reset``: return the library's state, but not the parameters, to its start
-- ``keyed``, ``to_array``, ``checked_value``: the keys of variables, values as arrays and back
+- ``matched``: which saved key each variable has
+- ``to_array``, ``checked_value``, ``assign``: values as arrays and back
 
-The key of a variable is its name. Variables without a name are called ``variable_0``,
-``variable_1``, ... in the order of the dictionary. Of several variables with the same name, the
-second gets ``#2`` after its name, and so on. A random generator becomes an array of bytes, the JSON
-text of its state.
+The keys are those of ``updates.keys``. A random generator becomes an array of bytes, the JSON text
+of its state.
 """
 
-import itertools
 import json
-from collections import OrderedDict
-from collections.abc import Mapping
-from typing import Any
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 from pytensor.compile.sharedvalue import SharedVariable
 
+from updates.arguments import is_float_tensor
 from updates.call import UpdatesLike, checked_updates
 from updates.declaration import declared, public
+from updates.keys import Saved, are_variables, check_names, keyed, listed, renamed, reusable
 from updates.loss_graph import default_updates
 from updates.state import is_state, start_of
 
@@ -33,27 +33,29 @@ class CheckpointError(ValueError):
 
 
 @declared
-def state_dict(updates: UpdatesLike) -> dict[str, np.ndarray]:
+def state_dict(updates: Saved) -> dict[str, np.ndarray]:
     """Return copies of the values of everything that a dictionary of updates changes.
 
     Parameters
     ----------
-    updates : dict or list of pairs
+    updates : dict or list of pairs, or list of shared variables
         Shared variable to next value: what is given to ``pytensor.function``. It should hold
         everything that the function changes, your own random generators and running means included.
         Variables that the function advances by itself, such as the generator of
-        `add_gradient_noise`, are found.
+        `add_gradient_noise`, are found, and so are shared variables in hyperparameters: a learning
+        rate that is lowered between calls. Of a list of shared variables these are returned.
 
     Returns
     -------
     dict of str to numpy.ndarray
         Key to value, of each variable's dtype and shape, in the order of `updates`. The key is the
-        variable's name; see the module ``updates.state_dict`` for names that are missing or equal.
+        variable's name, and does not depend on any order; see the module ``updates.keys``.
 
     Raises
     ------
     ValueError, TypeError
-        If `updates` is empty or not a dictionary of updates.
+        If `updates` is empty or not a dictionary of updates, or if two of your variables have the
+        same name or none.
 
     See Also
     --------
@@ -73,30 +75,38 @@ def state_dict(updates: UpdatesLike) -> dict[str, np.ndarray]:
 
 @declared
 def load_state_dict(
-    updates: UpdatesLike, state: Mapping[str, Any], strict: bool = True
+    updates: Saved,
+    state: Mapping[str, Any],
+    strict: bool = True,
+    names: Mapping[str, str] | None = None,
 ) -> tuple[list[str], list[str]]:
     """Restore values that `state_dict` returned: all of them, or none if one does not match.
 
     Parameters
     ----------
-    updates : dict or list of pairs
-        Updates of the same model and rule as those that the values came from.
+    updates : dict or list of pairs, or list of shared variables
+        Updates of the same model and rule as those that the values came from. Of a list of shared
+        variables, parameters for instance, each must be in `state`, which may hold more.
     state : dict of str to array
         Key to value. Values are copied.
     strict : bool, optional
-        Whether the keys must be the same. Otherwise keys without a counterpart are ignored;
-        dtypes and shapes must match in any case.
+        Whether the keys must be the same. Otherwise keys without a counterpart are left alone; at
+        least one parameter must have one, and dtypes and shapes must match in any case.
+    names : dict of str to str, optional
+        Saved name to the name now, for a model whose variables have been renamed. The state of a
+        renamed parameter goes with it.
 
     Returns
     -------
     (list of str, list of str)
-        The keys that `state` lacks, and its keys that no variable has. Empty if `strict`.
+        The keys that `state` lacks, and its keys that no variable has, as they are called now.
+        Both are empty if `strict`, except that a list of shared variables need not take all keys.
 
     Raises
     ------
     CheckpointError
-        If a key, a dtype or a shape does not match; the message names it. Every variable then
-        keeps its value.
+        If a key, a dtype or a shape does not match, or no parameter is found; the message names
+        it. Every variable then keeps its value.
     ValueError, TypeError
         If `updates` is empty or not a dictionary of updates, or `state` is not a dictionary.
 
@@ -117,15 +127,11 @@ def load_state_dict(
             f"state must be a dictionary of arrays by key, got {state!r} of type "
             f"{type(state).__name__}"
         )
-    variables = keyed(updates)
-    missing, unexpected = compared_keys(variables, state, strict)
-    values = [
-        (variable, checked_value(key, variable, np.array(state[key])))
-        for key, variable in variables.items()
-        if key in state
-    ]
+    check_names(names)
+    found = matched(updates, state, strict, names)
+    values = [(v, checked_value(key, v, _copy(key, state[key]))) for key, v in found.variables]
     assign(values)
-    return missing, unexpected
+    return found.missing, found.unexpected
 
 
 @declared
@@ -156,40 +162,57 @@ def reset(updates: UpdatesLike) -> None:
     >>> {key: float(value.round(1)) for key, value in updates.state_dict(rule).items()}
     {'w/adam/first_moment': 0.0, 'w/adam/second_moment': 0.0, 'adam/step': 0.0, 'w': 0.9}
     """
-    variables = filter(is_state, keyed(updates).values())
-    assign([(variable, start_of(variable)) for variable in variables])
-
-
-def keyed(updates: UpdatesLike) -> OrderedDict[str, SharedVariable]:
-    """Give every variable that a dictionary changes its key, in the order of the dictionary."""
     copy = checked_updates(updates)
-    variables: list[Any] = [*copy, *default_updates(copy.values(), without=copy)]
-    names = {variable.name for variable in variables}
-    result: OrderedDict[str, SharedVariable] = OrderedDict()
-    for variable in variables:
-        name = variable.name
-        numbered = (
-            f"{name}#{n}" if name else f"variable_{n}" for n in itertools.count(2 * bool(name))
+    variables = [*copy, *default_updates(copy.values(), without=copy)]
+    assign([(variable, start_of(variable)) for variable in variables if is_state(variable)])
+
+
+class Matched(NamedTuple):
+    """Which variables have a saved value, by its key, and what has no counterpart."""
+
+    variables: list[tuple[str, Any]]
+    missing: list[str]
+    unexpected: list[str]
+
+
+def matched(
+    updates: Any, keys: Iterable[str], strict: bool, names: Mapping[str, str] | None
+) -> Matched:
+    """Find the saved key of each variable, or say what does not match.
+
+    If `strict`, nothing may be without a counterpart, except for what was saved beside the shared
+    variables of a list.
+    """
+    updates = reusable(updates)
+    variables = keyed(updates)
+    try:
+        saved = renamed(keys, names or {})
+    except ValueError as error:
+        raise CheckpointError(str(error)) from None
+    missing = [key for key in variables if key not in saved]
+    unexpected = [key for key in saved if key not in variables]
+    parts = [f"lacks {listed(missing)}"] if missing else []
+    if not are_variables(updates) and unexpected:
+        parts.append(f"has unknown {listed(unexpected)}")
+    changed = set(updates if are_variables(updates) else checked_updates(updates))
+    own = {key: v for key, v in variables.items() if v in changed and not is_state(v)}
+    params = {key for key, variable in own.items() if is_float_tensor(variable)}
+    if parts and (strict or (params and params <= set(missing))):
+        why = "is it another model?" if strict else "no parameter of this model is in it."
+        raise CheckpointError(f"the saved state {' and '.join(parts)}: {why}{_advice(saved)}")
+    found = [(saved[key], variable) for key, variable in variables.items() if key in saved]
+    return Matched(found, missing, unexpected)
+
+
+def _advice(saved: Mapping[str, str]) -> str:
+    """Say which names `names` can map, and why keys of version 0.1 may be others."""
+    advice = " Renamed variables are found with names={saved name: name now}"
+    if any(re.search(r"#\d+$|^variable_\d+$|^param_\d+/", key) for key in saved):
+        advice += (
+            "; up to version 0.1 variables without a name, and equal names, were numbered in the "
+            "order of the dictionary"
         )
-        free = (key for key in numbered if key not in names and key not in result)
-        result[name if name and name not in result else next(free)] = variable
-    return result
-
-
-def compared_keys(
-    variables: Mapping[str, Any], given: Mapping[str, Any], strict: bool
-) -> tuple[list[str], list[str]]:
-    """Return the keys that are missing and those that no variable has; if strict, refuse them."""
-    missing = [key for key in variables if key not in given]
-    unexpected = [key for key in given if key not in variables]
-    if strict and (missing or unexpected):
-        parts = [
-            f"{what} {', '.join(map(repr, keys[:5]))}{' ...' if len(keys) > 5 else ''}"
-            for what, keys in (("lacks", missing), ("has unknown", unexpected))
-            if keys
-        ]
-        raise CheckpointError(f"the saved state {' and '.join(parts)}: is it another model?")
-    return missing, unexpected
+    return advice
 
 
 def to_array(variable: SharedVariable) -> np.ndarray:
@@ -218,6 +241,12 @@ def assign(values: list[tuple[SharedVariable, Any]]) -> None:
     """Set values that have been checked."""
     for variable, value in values:
         variable.set_value(value, borrow=True)
+
+
+def _copy(key: str, value: Any) -> np.ndarray:
+    if np.ma.is_masked(value):
+        raise CheckpointError(f"{key!r} is a masked array, and its mask would be lost")
+    return np.array(value)
 
 
 def _generator(key: str, present: np.random.Generator, value: np.ndarray) -> np.random.Generator:

@@ -22,9 +22,9 @@ from updates.description.operations import Leaf, Tree
 from updates.description.recognition import gradients_in
 from updates.description.writing import Names, Writer
 from updates.differentiation import NO_GRADIENT
+from updates.keys import shown_names
 from updates.loss_graph import default_updates, params_of
 from updates.state import is_state
-from updates.state_dict import keyed
 
 ROLES = ("parameter", "state", "time", "other")
 
@@ -88,7 +88,7 @@ def described(
         params = None if loss is None else params_of(loss)
     except NO_GRADIENT as error:
         raise ValueError(f"PyTensor cannot differentiate this loss: {error}") from error
-    keys = {variable: key for key, variable in keyed(items).items()}
+    keys = shown_names(list(items))
     roles = {variable: _role(variable, params) for variable in items}
     gradients = gradients_in(items.values(), loss)
     formulas = Formulas(items, _leaves(keys, roles), gradients, loss)

@@ -15,12 +15,13 @@ from pytensor.graph.basic import Variable
 
 from updates import checkpoint
 from updates.arguments import kind_of
-from updates.call import UpdatesLike, checked_updates
+from updates.call import checked_updates
 from updates.declaration import declared
 from updates.distributed.machines import BUCKET
 from updates.distributed.processes import agree_on, communicator, is_root
 from updates.hyperparameters import Integer, TrueOrFalse
-from updates.state_dict import assign, checked_value, keyed, to_array
+from updates.keys import Saved, are_variables, keyed, reusable
+from updates.state_dict import assign, checked_value, to_array
 
 T = TypeVar("T")
 
@@ -190,9 +191,7 @@ def shard(
 
 
 @declared
-def save(
-    path: str | os.PathLike[str], updates: UpdatesLike, extra: Any = None, comm: Any = None
-) -> None:
+def save(path: str | os.PathLike[str], updates: Saved, extra: Any = None, comm: Any = None) -> None:
     """Write a checkpoint as `updates.save` does, in the root only, while the others wait.
 
     Parameters
@@ -231,7 +230,11 @@ def save(
 
 @declared
 def load(
-    path: str | os.PathLike[str], updates: UpdatesLike, strict: bool = True, comm: Any = None
+    path: str | os.PathLike[str],
+    updates: Saved,
+    strict: bool = True,
+    comm: Any = None,
+    names: Mapping[str, str] | None = None,
 ) -> Any:
     """Restore a checkpoint as `updates.load` does: the root reads it, and all get the values.
 
@@ -239,7 +242,7 @@ def load(
 
     Parameters
     ----------
-    path, updates, strict
+    path, updates, strict, names
         As in `updates.load`.
     comm : mpi4py.MPI.Intracomm, optional
         The processes that work together. By default all of the job.
@@ -267,11 +270,12 @@ def load(
     See `save`.
     """
     comm = communicator(comm)
-    variables = list(checked_updates(updates))
-    keys = list(keyed(updates))
-    lines = [f"load of {len(keys)} variables", *keys]
-    agree_on(comm, lines)
-    extra = _in_root(comm, lambda: checkpoint.load(path, updates, strict))
+    own: Any = reusable(updates)
+    keys = keyed(own)
+    given = set(own if are_variables(own) else checked_updates(own))
+    variables = [v for v in keys.values() if v in given or v.default_update is None]
+    agree_on(comm, [f"load of {len(keys)} variables", *keys])
+    extra = _in_root(comm, lambda: checkpoint.load(path, own, strict, names))
     _broadcast("load", variables, 0, comm)
     return extra
 

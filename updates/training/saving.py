@@ -12,6 +12,7 @@ from typing import Any
 
 from updates.call import Updates
 from updates.checkpoint import read, save
+from updates.keys import keyed
 from updates.state_dict import CheckpointError, assign
 from updates.training.history import History
 
@@ -61,6 +62,8 @@ class RunCheckpoint:
         self.variables = variables
         self.fingerprint = fingerprint
         self._saved = monotonic()
+        if path is not None:
+            keyed(variables)  # what cannot be saved is refused before training
 
     def exists(self) -> bool:
         """Tell whether there is a file to continue from."""
@@ -87,7 +90,7 @@ class RunCheckpoint:
     def load(self) -> tuple[Position, History]:
         """Restore the variables and return the rest; if anything does not match, change nothing."""
         assert self.path is not None
-        values, extra = read(self.path, self.variables)
+        values, extra, _ = read(self.path, self.variables)
         subject = repr(os.fspath(self.path))
         made = extra.get("training") if isinstance(extra, dict) else None
         if not isinstance(made, dict) or made.keys() != self.fingerprint.keys():

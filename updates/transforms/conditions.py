@@ -66,6 +66,7 @@ def apply_if_finite(
     for variable, new_value in updates.items():
         updates[variable] = _keep_unless(finite, variable, new_value)
     skipped = filled(_SKIPPED, "int64")
+    provenance.mark(skipped, params=tuple(v for v in updates if not is_state(v)))
     updates[skipped] = pt.switch(finite, skipped, skipped + 1)
     return updates
 

@@ -1,0 +1,202 @@
+"""Keys: by which names the variables of a dictionary of updates are saved, and shown.
+
+- ``keyed``: everything that belongs to a saved state, by keys that do not depend on any order
+- ``reusable``, ``are_variables``: what may be given in the place of a dictionary
+- ``renamed``, ``check_names``: saved keys in the names that variables have now
+- ``shown_names``: a name for each variable of a dictionary, equal ones numbered
+
+The key of a parameter, and of any variable of the user, is its name. That of state is the name of
+its parameter, the rule and the slot: ``W/adam/first_moment``. State of a whole call has only the
+latter, ``adam/step``; where two calls of a rule are in one dictionary, the alphabetically first
+of its parameters stands before it, and where that does not tell them apart, ``#2`` is put after
+the one that was made later. Random generators without a name are ``generator_0``,
+``generator_1``, ... in the order in which they were made, one other variable without a name is
+``variable_0``, and a hyperparameter without one has the hyperparameter's.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from pytensor.compile.sharedvalue import SharedVariable
+from pytensor.graph.basic import Variable
+from pytensor.graph.traversal import ancestors, graph_inputs
+
+from updates import provenance
+from updates.call import UpdatesLike, checked_updates
+from updates.loss_graph import by_age, default_updates
+from updates.state import is_state
+
+Saved = UpdatesLike | SharedVariable | Iterable[SharedVariable]
+
+
+def keyed(updates: Any) -> OrderedDict[str, Any]:
+    """Return every variable that a saved state holds by its key, in the order of the dictionary.
+
+    These are what the dictionary changes, what its function advances by itself, and the shared
+    variables in hyperparameters. Of a list of shared variables these are all.
+
+    Raises
+    ------
+    ValueError
+        If variables of the user cannot be told apart by their names.
+    """
+    updates = reusable(updates)
+    if are_variables(updates):
+        return _by_key(list(updates), {})
+    copy = checked_updates(updates)
+    changed = [*copy, *default_updates(copy.values(), without=copy)]
+    used = _hyperparameters(copy.values(), without=changed)
+    return _by_key([*changed, *used], used)
+
+
+def reusable(updates: Any) -> Any:
+    """Make a list of one variable, and of what can be gone through only once."""
+    if isinstance(updates, SharedVariable):
+        return [updates]
+    is_list = isinstance(updates, Iterable) and not isinstance(updates, Mapping | Variable)
+    return list(updates) if is_list else updates
+
+
+def are_variables(updates: Any) -> bool:
+    """Tell shared variables by themselves from updates."""
+    is_list = isinstance(updates, list) and bool(updates)
+    return is_list and all(isinstance(variable, SharedVariable) for variable in updates)
+
+
+def renamed(keys: Iterable[str], names: Mapping[str, str]) -> dict[str, str]:
+    """Return saved keys by what they are called now: ``enc/adam/step`` is renamed with ``enc``.
+
+    Raises
+    ------
+    ValueError
+        If `names` has a name that was not saved, or makes two keys equal.
+    """
+    keys, used = list(keys), set()
+    result: dict[str, str] = {}
+    for key in keys:
+        saved = [name for name in names if key == name or key.startswith(f"{name}/")]
+        longest = max(saved, key=len, default="")
+        used.add(longest)
+        now = names[longest] + key.removeprefix(longest) if saved else key
+        if now in result:
+            raise ValueError(
+                f"names would give {result[now]!r} and {key!r} the same key {now!r}; map each to "
+                "a name of its own"
+            )
+        result[now] = key
+    unused = [name for name in names if name not in used]
+    if unused:
+        raise ValueError(
+            f"names has {unused[0]!r}, and nothing of that name was saved; the saved keys are "
+            f"{listed(keys)}"
+        )
+    return result
+
+
+def check_names(names: Any) -> None:
+    """Refuse what is no dictionary from names to names."""
+    are_names = isinstance(names, Mapping) and all(
+        isinstance(name, str) for pair in names.items() for name in pair
+    )
+    if names is not None and not are_names:
+        raise TypeError(
+            f"names must be a dictionary from saved names to names now, got {names!r} of type "
+            f"{type(names).__name__}"
+        )
+
+
+def shown_names(variables: Sequence[Any]) -> dict[Any, str]:
+    """Name variables for display, with a number behind equal names in the order of their age."""
+    taken = {variable.name for variable in variables}
+    names: dict[Any, str] = {}
+    for variable in by_age(variables):
+        own = variable.name
+        free = own if own and own not in names.values() else None
+        number = 2 * bool(own)
+        while free is None:
+            name = f"{own}#{number}" if own else f"variable_{number}"
+            free = None if name in taken or name in names.values() else name
+            number += 1
+        names[variable] = free
+    return {variable: names[variable] for variable in variables}
+
+
+def listed(keys: Iterable[str]) -> str:
+    """Quote some keys, or the first of many."""
+    keys = list(keys)
+    return f"{', '.join(map(repr, keys[:5]))}{' ...' if len(keys) > 5 else ''}"
+
+
+def _hyperparameters(values: Iterable[Any], without: Iterable[Any]) -> dict[Any, str]:
+    """Find the shared variables in hyperparameters, each with the hyperparameter's name."""
+    found: dict[Any, str] = {}
+    for variable in ancestors(values):
+        name = provenance.of(variable).hyperparameter
+        if name:
+            found |= {
+                source: name
+                for source in graph_inputs([variable])
+                if isinstance(source, SharedVariable) and not is_state(source)
+            }
+    left_out = set(without)
+    return {variable: found[variable] for variable in by_age(found) if variable not in left_out}
+
+
+def _by_key(variables: Sequence[Any], used: Mapping[Any, str]) -> OrderedDict[str, Any]:
+    """Give each variable a key, or say which cannot be told apart."""
+    keys = _keys_of_users([v for v in variables if not is_state(v)], used)
+
+    def name_of(param: Any) -> str:
+        return keys.get(param) or param.name or "variable_0"
+
+    def own(variable: Any) -> str:
+        record, parts = provenance.of(variable), str(variable.name).split("/")
+        param = [] if record.param is None else [name_of(record.param)]
+        return "/".join([*param, *parts[-2:]])
+
+    def with_first_param(variable: Any) -> str:
+        record = provenance.of(variable)
+        names = sorted(map(name_of, record.params)) if record.param is None else []
+        return "/".join([*names[:1], keys[variable]])
+
+    state = by_age(v for v in variables if is_state(v))
+    keys |= {variable: own(variable) for variable in state}
+    keys |= {v: with_first_param(v) for group in _equal(keys, state) for v in group}
+    for group in _equal(keys, state):
+        keys |= {v: f"{keys[v]}#{number}" for number, v in enumerate(group, 1) if number > 1}
+    for group in _equal(keys, variables):
+        _refuse(group, f"are called {keys[group[0]]!r}")
+    return OrderedDict((keys[variable], variable) for variable in variables)
+
+
+def _keys_of_users(variables: Sequence[Any], used: Mapping[Any, str]) -> dict[Any, str]:
+    keys = {variable: variable.name or used.get(variable, "") for variable in variables}
+    nameless: list[Any] = by_age(variable for variable in variables if not keys[variable])
+    generators = [v for v in nameless if isinstance(v.get_value(borrow=True), np.random.Generator)]
+    keys |= {variable: f"generator_{index}" for index, variable in enumerate(generators)}
+    others = [variable for variable in nameless if variable not in generators]
+    if len(others) > 1:
+        _refuse(others, "have no name")
+    return keys | dict.fromkeys(others, "variable_0")
+
+
+def _equal(keys: Mapping[Any, str], variables: Iterable[Any]) -> list[list[Any]]:
+    """Return the groups of variables that have the same key."""
+    groups: dict[str, list[Any]] = {}
+    for variable in variables:
+        groups.setdefault(keys[variable], []).append(variable)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def _refuse(variables: list[Any], what: str) -> None:
+    kinds = [
+        f"{getattr(v.type, 'dtype', v.type)} of shape {np.shape(v.get_value(borrow=True))}"
+        for v in variables
+    ]
+    raise ValueError(
+        f"{len(variables)} variables {what} ({', '.join(kinds[:4])}{' ...' * (len(kinds) > 4)}); "
+        "their values could change places when they are loaded, so give each a name of its own: "
+        'pytensor.shared(value, name="W1"), or W.name = "W1"'
+    )
