@@ -94,8 +94,8 @@ def gradient_updates_momentum(
 
     `momentum` : without the lag; ``momentum(lr*(1 - mu), mu)`` is this rule but for the lag
 
-    The Theano tutorial "Machine Learning with Theano" (Lisa lab, 2014), function
-    ``gradient_updates_momentum``.
+    Raffel (2014), "Theano Tutorial", github.com/craffel/theano-tutorial: the function of this name
+    until September 2016. Since then the notebook has classical momentum, `momentum_updates`.
     """
     velocity = state.zeros("velocity")
     state.update(velocity, momentum * velocity + (1 - momentum) * grad)
