@@ -693,8 +693,8 @@ def refusals():
         "shard: seed no integer": lambda: shard([np.ones(8)], seed=0.5),
         "shard: drop_last": lambda: shard([np.ones(8)], drop_last="yes"),
         "shard: comm": lambda: shard([np.ones(8)], comm=8),
-        "save: no dictionary": lambda: distributed.save(main.folder / "no.npz", [w]),
-        "load: no dictionary": lambda: distributed.load(main.folder / "no.npz", [w]),
+        "save: no dictionary": lambda: distributed.save(main.folder / "no.npz", [w + 1]),
+        "load: no dictionary": lambda: distributed.load(main.folder / "no.npz", [w + 1]),
     }
     found = {name: raised(call) for name, call in calls.items()}
     found["still works"] = allreduce_sum(pt.constant(1.0))[0].eval()

@@ -145,7 +145,7 @@ random = pytensor.shared(np.random.default_rng(0), name="random")
 x = pt.matrix("x", dtype="float64")
 rows = w[pt.lvector("index")]
 loss = (w**2).sum() + (b**2).sum()
-dictionary = {w: w - 0.1 * w, b: b - 0.1 * b}
+dictionary = {w: w - 0.1 * pytensor.grad(loss, w), b: b - 0.1 * pytensor.grad(loss, b)}
 averaged = updates.apply_ema(dictionary)
 sgd = updates.sgd(learning_rate=0.1)
 

@@ -85,6 +85,9 @@ REFUSED = {
 @pytest.mark.parametrize("name", [name for name in TRANSFORMS if name != "reduce_on_plateau"])
 def test_what_is_no_dictionary_of_updates_is_refused(name, case):
     given, error, words = REFUSED[case]
+    if (name, case) == ("merge_updates", "nothing"):
+        assert updates.merge_updates(given, [], ()) == OrderedDict()
+        return
     with pytest.raises(error, match=f"^{name}: .*{words}"):
         TRANSFORMS[name](given)
 
@@ -230,6 +233,51 @@ def test_averages_are_swapped_in_and_back_whatever_happens():
     assert all(p.get_value(borrow=True) is v for p, v in zip(params, plain, strict=True))
 
 
+def test_a_block_within_a_block_for_the_same_averages_changes_nothing():
+    params, result = averaged()
+    run(result)
+    plain = [param.get_value(borrow=True) for param in params]
+    means = [average.get_value(borrow=True) for average in updates.averages(result).values()]
+    with updates.use_averages(result):
+        with updates.use_averages(dict(result)):
+            assert all(p.get_value(borrow=True) is m for p, m in zip(params, means, strict=True))
+        assert all(p.get_value(borrow=True) is m for p, m in zip(params, means, strict=True))
+    assert all(p.get_value(borrow=True) is v for p, v in zip(params, plain, strict=True))
+    with updates.use_averages(result):
+        assert all(p.get_value(borrow=True) is m for p, m in zip(params, means, strict=True))
+
+
+def test_blocks_for_other_averages_of_the_same_parameters_nest():
+    w = pytensor.shared(1.0, name="w")
+    inner = updates.apply_ema(updates.sgd(w**2, [w], 0.25), decay=0.5)
+    outer = updates.apply_ema(inner, decay=0.9)
+    run(outer)
+    first, last = updates.averages(inner)[w].get_value(), updates.averages(outer)[w].get_value()
+    assert first != last
+    with updates.use_averages(inner):
+        with updates.use_averages(outer):
+            assert w.get_value() == last
+        assert w.get_value() == first
+
+
+@pytest.mark.parametrize("call", ["save", "load", "state_dict", "load_state_dict"])
+def test_values_that_have_changed_places_are_not_saved(call, tmp_path):
+    params, result = averaged()
+    path, state = tmp_path / "run.npz", updates.state_dict(result)
+    updates.save(path, result)
+    calls = {
+        "save": lambda what: updates.save(path, what),
+        "load": lambda what: updates.load(path, what),
+        "state_dict": updates.state_dict,
+        "load_state_dict": lambda what: updates.load_state_dict(what, state),
+    }
+    with updates.use_averages(result):
+        with pytest.raises(ValueError, match=f"^{call}: use_averages has put averages in the"):
+            calls[call](result)
+        calls[call](params)
+    calls[call](result)
+
+
 def test_there_must_be_averages():
     with pytest.raises(ValueError, match="holds no averages; make them with apply_ema"):
         updates.averages(sgd(parameters()))
@@ -281,6 +329,82 @@ def test_a_skipped_step_on_rows_of_a_table_leaves_no_trace():
     assert (once["table"][[0, 2]] != 1).all()
     assert (once["table"][[1, 3]] == 1).all()
     assert once["adam/step"] == 1
+
+
+@pytest.mark.parametrize("mode", [AS_WRITTEN, "NUMBA"], ids=["as written", "numba"])
+def test_a_guard_stops_after_some_skips_in_a_row_and_changes_nothing_then(mode):
+    w = pytensor.shared(np.ones(2), name="w")
+    result = updates.apply_if_finite(updates.adam((w * data).sum(), [w], 0.1), max_skips=3)
+    step = pytensor.function([data], updates=result, mode=mode)
+    good, bad = [1.0, 1.0], [np.nan, 1.0]
+    for batch in (bad, bad, good, bad, bad):
+        step(batch)
+    before = arrays(result)
+    assert before["apply_if_finite/skipped"] == 4
+    assert before["apply_if_finite/skipped_in_a_row"] == 2
+    with pytest.raises(FloatingPointError, match="apply_if_finite: 3 steps in a row were skipped"):
+        step(bad)
+    assert_same_bits(arrays(result), before)
+    step(good)
+    assert named(result, "apply_if_finite/skipped_in_a_row").get_value() == 0
+
+
+@pytest.mark.parametrize("form", ["number", "shared", "rows"])
+def test_a_guard_skips_steps_that_are_too_long(form):
+    table, b = pytensor.shared(np.ones((3, 2)), name="table"), pytensor.shared(0.0, name="b")
+    w = table[[0, 2, 2]] if form == "rows" else table
+    grads = [w * 0 + data[0], b * 0 + data[1]]  # repeated rows step once
+    bound = pytensor.shared(5.0) if form == "shared" else 5.0
+    result = updates.apply_if_finite(updates.sgd(grads, [w, b], 1.0), max_norm=bound)
+    result[pytensor.shared(0.0, name="merged")] = data[0] * 100
+    guarded = updates.apply_if_finite(dict(result), max_norm=bound)
+    for dictionary in (result, guarded):
+        step = pytensor.function([data], updates=dictionary, mode=AS_WRITTEN)
+        expected = table.get_value(), b.get_value()
+        step([0.0, 5.1])
+        assert (table.get_value() == expected[0]).all()
+        assert b.get_value() == expected[1]
+        step([0.0, 4.9])
+        assert b.get_value() == expected[1] - 4.9
+    assert named(guarded, "merged").get_value() == 0
+
+
+# --- which variables ---------------------------------------------------------------------------
+
+
+def by_hand(has_gradient=True):
+    """Make updates as Theano programs do: classical momentum, and a running mean beside it."""
+    w, b, v = (pytensor.shared(value, name=n) for value, n in ((2.0, "w"), (1.0, "b"), (0.0, "v")))
+    mean, x = pytensor.shared(1.0, name="mean"), pt.dscalar("x")
+    loss = (w * x + b - mean) ** 2
+    grads = pytensor.grad(loss, [w, b]) if has_gradient else [2 * w, 2 * b]
+    v_new = 0.9 * v - 0.1 * grads[0]
+    items = {w: w + v_new, v: v_new, b: b - 0.1 * grads[1], mean: 0.9 * mean + 0.1 * x}
+    return [w, b], items
+
+
+STEPPING = [name for name in TRANSFORMS if name not in ("apply_if_finite", "freeze")]
+STEPPING = [name for name in STEPPING if name not in ("merge_updates", "reduce_on_plateau")]
+
+
+@pytest.mark.parametrize("name", [n for n in STEPPING if n != "apply_norm_constraint"])
+def test_in_updates_by_hand_the_parameters_of_the_loss_are_transformed(name):
+    params, items = by_hand()
+    for order in itertools.permutations(items.items()):
+        result = TRANSFORMS[name](list(order))
+        assert {v for v in items if result[v] is not items[v]} <= set(params)
+    chosen = getattr(updates, name)(items, params, **{"apply_bounds": {"low": -1}}.get(name, {}))
+    assert [v.name for v in chosen] == [v.name for v in TRANSFORMS[name](items)]
+
+
+@pytest.mark.parametrize("name", STEPPING)
+def test_where_nothing_tells_the_parameters_they_are_asked_for(name):
+    params, items = by_hand(has_gradient=False)
+    with pytest.raises(ValueError, match=f"^{name}: params is needed here: .*w, v, b, mean"):
+        TRANSFORMS[name](items)
+    if name != "apply_norm_constraint":
+        given = {"apply_bounds": {"low": -1}}.get(name, {})
+        assert set(items) <= set(getattr(updates, name)(items, params, **given))
 
 
 # --- freezing and merging ----------------------------------------------------------------------

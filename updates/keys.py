@@ -26,7 +26,7 @@ from pytensor.graph.traversal import ancestors, graph_inputs
 from updates import provenance
 from updates.call import UpdatesLike, checked_updates
 from updates.loss_graph import by_age, default_updates
-from updates.state import is_state
+from updates.state import in_use, is_state
 
 Saved = UpdatesLike | SharedVariable | Iterable[SharedVariable]
 
@@ -44,8 +44,13 @@ def keyed(updates: Any) -> OrderedDict[str, Any]:
     """
     updates = reusable(updates)
     if are_variables(updates):
-        return _by_key(list(updates), {})
+        return _by_key(list(dict.fromkeys(updates)), {})
     copy = checked_updates(updates)
+    if not in_use.isdisjoint(copy):
+        raise ValueError(
+            "use_averages has put averages in the place of parameters, so values would change "
+            "places; do this outside of its block, or give a list of the parameters"
+        )
     changed = [*copy, *default_updates(copy.values(), without=copy)]
     used = _hyperparameters(copy.values(), without=changed)
     return _by_key([*changed, *used], used)

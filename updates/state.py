@@ -6,6 +6,7 @@
 - ``filled(name, dtype, shape, start)``: state of any other shape or dtype
 - ``step_counter(name)``: a counter of calls
 - ``generator(name, seed)``: a random generator
+- ``in_use``: averages that are in the place of their parameters now, see `use_averages`
 - ``is_state(variable)``: tell a rule's state from a parameter
 - ``start_of(state)``: the value that state starts from
 
@@ -25,6 +26,8 @@ from pytensor.tensor.sharedvar import TensorSharedVariable
 
 from updates import provenance
 from updates.declaration import public
+
+in_use: set[Variable] = set()
 
 
 def zeros_like(

@@ -6,7 +6,8 @@
 - ``UpdateTransform`` and others: what they make, as type checkers see it
 
 A transform copies: the dictionary that it is given stays as it is. Without `params` it acts on
-what rules step, or in a dictionary without any on its floating-point variables that are no state.
+what rules step. In a dictionary that was made by hand, it acts on what has a gradient of the loss
+in its next value, if `pytensor.grad` made it, or on its only floating-point variable.
 """
 
 import functools
@@ -19,7 +20,9 @@ from updates import provenance
 from updates.arguments import Params, checked_params, in_types_of, is_float_tensor
 from updates.call import Call, State, Updates, UpdatesLike, checked_updates
 from updates.declaration import Declaration, Deferred, declare, parameters_of, waited_for
+from updates.differentiation import trained_by
 from updates.docstrings import Shared, training_example
+from updates.hyperparameters import Symbols
 from updates.rows import label
 from updates.state import is_state
 
@@ -134,10 +137,13 @@ def dictionary_transform(
     """Make an update transform of a formula that takes a copy of the dictionary and returns it."""
     transform: Callable[..., Updates] = formula
     parameters = parameters_of(formula)[1:]
-    declaration = Declaration(formula.__name__, [_UPDATES], parameters, Updates | Deferred)
+    declaration = Declaration(
+        formula.__name__, [_UPDATES], parameters, Updates | Deferred, schedules=False
+    )
 
     def run(arguments: dict[str, Any]) -> Updates:
-        return transform(checked_updates(arguments.pop("updates")), **arguments)
+        copy = checked_updates(arguments.pop("updates"))
+        return transform(copy, **Symbols(arguments, declaration.kinds).in_dtype("float64"))
 
     return declare(formula, declaration, run, _SHARED)
 
@@ -158,7 +164,7 @@ def _transform(
         besides = [arguments[name] for name in works_with]
         params = arguments.pop("params")
         if params is None:
-            params = [v for v in _stepped(copy) if acts_on is None or acts_on(v)]
+            params = [v for v in _params_of(copy) if acts_on is None or acts_on(v)]
         chosen = checked_params(params)
         for index, param in enumerate(chosen):
             if param not in copy:
@@ -174,10 +180,19 @@ def _transform(
     return declare(formula, declaration, run_all, _SHARED)
 
 
-def _stepped(updates: Updates) -> list[Any]:
-    """Return what rules step, or if no rule made anything of it all that can be a parameter."""
+def _params_of(updates: Updates) -> list[Any]:
+    """Return what rules step, or the parameters of a dictionary made by hand, if it tells them."""
+    found = provenance.stepped(updates)
     own = [variable for variable in updates if is_float_tensor(variable) and not is_state(variable)]
-    return provenance.stepped(updates) or own
+    if found or len(own) < 2:
+        return found or own
+    found = [variable for variable in own if variable in trained_by(updates[variable])]
+    if not found:
+        raise ValueError(
+            f"params is needed here: no rule made this dictionary, and nothing tells which of "
+            f"{', '.join(map(str, own))} are parameters; give params, a list of them"
+        )
+    return found
 
 
 _UPDATES = waited_for("updates", UpdatesLike | None)
@@ -197,8 +212,8 @@ _SHARED = Shared(
         ),
         "params": (
             "shared variable, or list of shared variables",
-            "Which of the updated variables to act on. By default those that rules step; in a "
-            "dictionary made by hand all of floating-point dtype that are not state.",
+            "Which of the updated variables to act on. By default those that rules step; they "
+            "are needed in a dictionary made by hand whose gradients `pytensor.grad` did not make.",
         ),
     },
     returns="OrderedDict\nA copy of `updates` with new next values{state}. A `Deferred` when the "

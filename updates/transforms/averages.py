@@ -17,6 +17,7 @@ from updates import provenance
 from updates.call import State, Tensor, UpdatesLike, checked_updates, once_a_call
 from updates.declaration import declared, named, public
 from updates.hyperparameters import Count, Fraction, Share
+from updates.state import in_use
 from updates.update_transform import update_transform
 
 
@@ -137,7 +138,9 @@ def use_averages(updates: UpdatesLike) -> Iterator[None]:
     """Put the averages in the place of the parameters for the length of a ``with`` block.
 
     Parameters and averages swap their values on the way in and again on the way out, whatever
-    happens inside; no array is copied. Evaluate inside, but do not train.
+    happens inside; no array is copied. Evaluate inside, but do not train;
+    to save the averaged parameters, give `save` a list of them. Within a block for the same
+    averages, another changes nothing.
 
     Parameters
     ----------
@@ -164,10 +167,13 @@ def use_averages(updates: UpdatesLike) -> Iterator[None]:
     """
     with named("use_averages"):
         pairs = _averages(updates)
+    pairs = OrderedDict((p, average) for p, average in pairs.items() if average not in in_use)
     _swap_values(pairs)
+    in_use.update(pairs.values())
     try:
         yield
     finally:
+        in_use.difference_update(pairs.values())
         _swap_values(pairs)
 
 

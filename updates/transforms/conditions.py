@@ -10,13 +10,15 @@ from typing import Any
 import numpy as np
 import pytensor.tensor as pt
 from pytensor.graph.basic import Variable
+from pytensor.raise_op import CheckAndRaise
 from pytensor.tensor.variable import TensorVariable
 
 from updates import provenance
 from updates.arguments import checked_loss, is_float_tensor
 from updates.call import Call, Updates, checked_updates
 from updates.declaration import unnamed
-from updates.hyperparameters import Count, NonNegative, Share, WaitingRule
+from updates.hyperparameters import Count, NonNegative, Positive, Share, WaitingRule
+from updates.norms import joint_norm
 from updates.rows import choose, touched
 from updates.rule import joint_rule
 from updates.state import filled, is_state
@@ -28,21 +30,30 @@ _SKIPPED = "apply_if_finite/skipped"
 @dictionary_transform
 def apply_if_finite(
     updates: Updates,
+    max_norm: Positive | None = None,
+    max_skips: Count | None = None,
 ) -> Updates:
     """Skip the whole step when it would make anything NaN or infinite.
 
     ``v' = updates[v] if all new values are finite else v``, for every variable ``v``
 
     In a skipped call parameters, state and time keep their old values bit for bit; random
-    generators move on. A counter says how often that has happened.
+    generators move on. A counter says how often that has happened. With `max_norm`, steps that are
+    too long are skipped as well: ``norm(p' - p) > max_norm`` over all that rules step, or in a
+    dictionary made by hand over all floating-point variables that are no state.
 
+    max_norm : length of the longest step that is taken; None for any
+    max_skips : skipped calls in a row after which the function raises a FloatingPointError and
+        changes nothing; None for never. In JAX mode, where functions cannot raise, it is ignored
+        with a warning of PyTensor's
     returns : transforms applied afterwards are not under its protection
-    state : skipped, an int64 counter of skipped calls
+    state : skipped, an int64 counter of skipped calls; with `max_skips` skipped_in_a_row
 
     `zero_nonfinite` : goes on without the elements of a gradient that are not finite
+    `clip_by_global_norm` : takes steps that are too long in the same direction, but shorter
 
-    ``optax.apply_if_finite``, which gives up after a number of skipped steps in a row; here the
-    counter is yours to look at.
+    ``optax.apply_if_finite``, which after a number of skipped steps in a row lets the next one
+    through, and ``optax.skip_large_updates``.
 
     >>> import pytensor, updates
     >>> w, data = pytensor.shared(1.0, name="w"), pytensor.shared(float("nan"))
@@ -63,11 +74,27 @@ def apply_if_finite(
             finite &= pt.isfinite(touched(variable, new_value)).all()
     if isinstance(finite, Variable):
         provenance.mark(finite, symbol="finite")
+    if max_norm is not None:
+        own = [v for v in updates if is_float_tensor(v) and not is_state(v)]
+        steps = [updates[v] - v for v in provenance.stepped(updates) or own]
+        finite &= joint_norm(steps) <= max_norm
+    params = tuple(variable for variable in updates if not is_state(variable))
+    skipped, in_a_row = filled(_SKIPPED, "int64"), filled(f"{_SKIPPED}_in_a_row", "int64")
+    if max_skips is not None:
+        message = (
+            f"apply_if_finite: {max_skips} steps in a row were skipped, because they would have "
+            "made something NaN or infinite or were too long"
+        )
+        is_due = ~finite & (in_a_row >= max_skips - 1)
+        finite = provenance.reads_as(CheckAndRaise(FloatingPointError, message)(finite, ~is_due))
+        # What changes must wait for the check, because memory may be reused in between.
+        updates[in_a_row] = pt.switch(finite, 0, in_a_row + pt.cast(~finite, "int64"))
     for variable, new_value in updates.items():
-        updates[variable] = _keep_unless(finite, variable, new_value)
-    skipped = filled(_SKIPPED, "int64")
-    provenance.mark(skipped, params=tuple(v for v in updates if not is_state(v)))
+        if variable is not in_a_row:
+            updates[variable] = _keep_unless(finite, variable, new_value)
     updates[skipped] = pt.switch(finite, skipped, skipped + 1)
+    for counter in (skipped, in_a_row):
+        provenance.mark(counter, params=params)
     return updates
 
 

@@ -60,7 +60,8 @@ def merge_updates(*dictionaries: UpdatesLike) -> Updates:
     Parameters
     ----------
     *dictionaries : dicts or lists of pairs
-        Shared variable to next value, as rules return them.
+        Shared variable to next value, as rules return them. They may be empty, as what a scan
+        without random generators returns.
 
     Returns
     -------
@@ -70,7 +71,7 @@ def merge_updates(*dictionaries: UpdatesLike) -> Updates:
     Raises
     ------
     ValueError
-        If a variable has a next value in two of them, or one is empty.
+        If a variable has a next value in two of them.
     TypeError
         If an argument is not a dictionary of updates.
 
@@ -85,7 +86,7 @@ def merge_updates(*dictionaries: UpdatesLike) -> Updates:
     merged: Updates = OrderedDict()
     first_index: dict[SharedVariable, int] = {}
     for index, dictionary in enumerate(dictionaries):
-        copy = checked_updates(dictionary)
+        copy = checked_updates(dictionary, may_be_empty=True)
         for variable in copy:
             if variable in merged:
                 raise ValueError(
