@@ -640,10 +640,10 @@ REFUSED = {
         TypeError,
         ["add_weight_decay: mask", "True or False", "'w'"],
     ),
-    "a string as mask": (
-        lambda: add_weight_decay(x, w, 0.1, mask="w"),
-        TypeError,
-        ["add_weight_decay: mask", "list of bools", "'w'"],
+    "a name of none": (
+        lambda: add_weight_decay(x, w, 0.1, mask="v"),
+        ValueError,
+        ["add_weight_decay: mask has 'v'", "the parameters are w"],
     ),
     "a mask by parameter": (
         lambda: add_weight_decay(x, w, 0.1, mask={w: True}),

@@ -12,7 +12,7 @@ from catalogue import RULES, every_rule, run
 
 import updates
 from updates.declaration import declaration_of
-from updates.hyperparameters import Integer, PlainNumber, Scalar, TrueOrFalse
+from updates.hyperparameters import Integer, PlainNumber, Scalar, TrueOrFalse, Which
 
 BAD_NUMBERS = {
     "a finite number": [math.inf, math.nan, 10**400],
@@ -56,8 +56,12 @@ def bad_numbers(kind):
 
 
 def accepts(row, name, value):
-    is_flag = isinstance(row.kind(name), TrueOrFalse) and isinstance(value, bool | np.bool_)
-    return is_flag or (value is None and name in declaration_of(row.rule.rule).optional)
+    kind = row.kind(name)
+    is_flag = isinstance(kind, TrueOrFalse) and isinstance(value, bool | np.bool_)
+    is_choice = isinstance(kind, Which)  # see test_choice.py
+    return (
+        is_flag or is_choice or (value is None and name in declaration_of(row.rule.rule).optional)
+    )
 
 
 @pytest.mark.parametrize(("name", "row"), NAMES_AND_RULES)

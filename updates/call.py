@@ -22,6 +22,7 @@ from pytensor.tensor.variable import TensorVariable
 
 from updates import provenance
 from updates.arguments import is_float_tensor, kind_of
+from updates.choice import chosen
 from updates.hyperparameters import Kind, Scalar, Symbols, evaluate, is_schedule
 from updates.rows import combined, whole, written
 from updates.state import copy_of, filled, full_like, generator, step_counter, zeros_like
@@ -113,8 +114,9 @@ class Call:
         self.symbols = Symbols(values, kinds)
         for dtype in {param.type.dtype for param in params}:
             self.symbols.in_dtype(dtype)  # so that what leaves its range is refused now
+        decays = chosen("mask", hyperparameters.get("mask"), self._owners)
         self.states = [
-            State(self, param, symbol, index)
+            State(self, param, symbol, index, decays[index])
             for index, (param, symbol) in enumerate(zip(params, symbols, strict=True))
         ]
 
@@ -205,9 +207,15 @@ class State:
     """
 
     def __init__(
-        self, call: Call, param: TensorVariable, symbol: TensorVariable, index: int
+        self,
+        call: Call,
+        param: TensorVariable,
+        symbol: TensorVariable,
+        index: int,
+        decays: bool = True,
     ) -> None:
         self.call = call
+        self._decays = decays
         self.owner = whole(param)
         self._name = self.owner.name or f"param_{index}"
         self.param: Any = param
@@ -217,8 +225,13 @@ class State:
 
     @property
     def hyperparameters(self) -> dict[str, Any]:
-        """All hyperparameters by name, those that enter formulas in the parameter's dtype."""
-        return self.call.symbols.in_dtype(self.param.type.dtype)
+        """All hyperparameters by name, those that enter formulas in the parameter's dtype.
+
+        Where a ``mask`` leaves the parameter out, its ``weight_decay`` is 0.
+        """
+        dtype = self.param.type.dtype
+        own = self.call.symbols.in_dtype(dtype)
+        return own if self._decays else own | {"weight_decay": _zero(self, dtype)}
 
     @property
     def step(self) -> TensorVariable:
@@ -267,7 +280,10 @@ class State:
 
     def cast(self, symbol: Any) -> Any:
         """Cast a float64 symbol of the whole call to the parameter's dtype."""
-        return self.call.cast(symbol, self.param.type.dtype)
+        dtype = self.param.type.dtype
+        if not self._decays and symbol is self.call.hyperparameters["weight_decay"]:
+            return _zero(self, dtype)
+        return self.call.cast(symbol, dtype)
 
     def normal(self, seed: int) -> TensorVariable:
         """Draw standard normal noise of the dtype and shape of the parameter."""
@@ -314,6 +330,11 @@ def checked_updates(updates: UpdatesLike, may_be_empty: bool = False) -> Updates
     if not copy and not may_be_empty:
         raise ValueError("updates is empty, there is nothing to transform")
     return copy
+
+
+@once_a_call
+def _zero(state: State, dtype: str) -> TensorVariable:
+    return provenance.mark(pt.constant(0, dtype=dtype), number=0.0)
 
 
 @once_a_call

@@ -2,7 +2,7 @@
 
 - ``NonNegative``, ``Positive``, ``Fraction``, ``Share``, ``AtLeastOne``, ``Finite``, ``Epsilon``,
   ``NonNegativeOrInfinite``: scalars that enter a formula
-- ``LearningRate``, ``WeightDecay``: those that mean the same in most rules
+- ``LearningRate``, ``WeightDecay``, ``Mask``: those that mean the same in most rules
 - ``NonNegativeNumber``, ``PositiveNumber``: plain numbers that do not enter a formula: where
   state starts, when a loop stops
 - ``Count``, ``Natural``, ``Flag``, ``WaitingRule``: what shapes the graph
@@ -18,7 +18,7 @@ the public function is added by that function, once (``updates.declaration``).
 import math
 import types
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin
@@ -30,6 +30,7 @@ from pytensor.tensor.type import TensorType
 from pytensor.tensor.variable import TensorVariable
 
 from updates import provenance
+from updates.choice import Choice, check_form
 
 ScheduleFunction = Callable[[Any], Any]
 Hyperparameter = Real | float | np.number | Variable | ScheduleFunction
@@ -248,6 +249,41 @@ class OneOf(Kind):
         return f"{{{', '.join(map(repr, self.choices))}}}", ""
 
 
+@dataclass(frozen=True)
+class Which(Kind):
+    """A choice of parameters, see ``updates.choice``; which it means, the call finds out."""
+
+    words: str = ""
+    example = "lambda param: param.ndim > 1"
+
+    def check(self, name: str, value: Any, schedules: bool = True) -> None:
+        check_form(name, value)
+
+    def described(self, schedules: bool = True) -> tuple[str, str]:
+        return "list of bool, of names or of parameters, or function of a parameter", ""
+
+
+@dataclass(frozen=True)
+class ScalarOfEach(Kind):
+    """One scalar for all parameters, or one for each: see ``updates.choice``."""
+
+    interval: Interval
+
+    def check(self, name: str, value: Any, schedules: bool = True) -> None:
+        if isinstance(value, Mapping):
+            values = list(value.values())
+        elif isinstance(value, list | tuple | np.ndarray):
+            values = list(np.ravel(np.asarray(value, dtype=object)))
+        else:
+            values = [] if is_schedule(value) else [value]
+        for each in values:
+            Scalar(self.interval).check(name, each, schedules=False)
+
+    def described(self, schedules: bool = True) -> tuple[str, str]:
+        words = "float, symbolic scalar or shared variable, list of these, dict by name or"
+        return f"{words} parameter, or function of a parameter", self.interval.adjective
+
+
 FINITE = Interval("a finite number", math.isfinite)
 NON_NEGATIVE = Interval("a finite number >= 0", lambda x: 0 <= x < math.inf)
 POSITIVE = Interval("a finite number > 0", lambda x: 0 < x < math.inf)
@@ -270,9 +306,13 @@ WeightDecay = Annotated[
     Scalar(NON_NEGATIVE, "how much of the parameter itself is added to the direction"),
 ]
 _EPSILON = "keeps the division away from zero"
+Mask = Annotated[Choice, Which("which parameters decay; by default all do")]
 Epsilon = Annotated[Hyperparameter, Scalar(NON_NEGATIVE, _EPSILON, has_floor=True)]
 PositiveEpsilon = Annotated[Hyperparameter, Scalar(POSITIVE, _EPSILON, has_floor=True)]
 
+FactorOfEach = Annotated[
+    Hyperparameter | Iterable[Hyperparameter] | Mapping[Any, Hyperparameter], ScalarOfEach(FINITE)
+]
 NonNegativeNumber = Annotated[float, PlainNumber(NON_NEGATIVE)]
 PositiveNumber = Annotated[float, PlainNumber(POSITIVE)]
 Count = Annotated[int, Integer(1)]

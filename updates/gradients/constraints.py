@@ -4,7 +4,7 @@
 - ``norm_constraint``: bound the norm of each unit's weights
 - ``total_norm_constraint``: bound the norm of several tensors taken together
 - ``centralize_gradients``: subtract the mean over each unit
-- ``scale_gradients``: multiply by a number
+- ``scale_gradients``: multiply by a number, or each by its own
 - ``zero_nonfinite``: put zero where an infinity or a NaN is
 - ``unit_axes``: the axes that a norm of each unit sums over
 
@@ -17,16 +17,19 @@ from typing import Any
 
 import pytensor.tensor as pt
 
-from updates.arguments import LossOrGrads, Params, checked_grads
+from updates import provenance
+from updates.arguments import LossOrGrads, Params, checked_grads, checked_params
 from updates.call import Tensor
+from updates.choice import factors_of
 from updates.declaration import declared
 from updates.gradient_transform import (
     Gradients,
     gradient_transform,
+    joint_gradient_transform,
     tensor_transform,
     tensors_transform,
 )
-from updates.hyperparameters import Epsilon, Finite, Flag, NonNegative
+from updates.hyperparameters import FINITE, Epsilon, FactorOfEach, Flag, NonNegative, Scalar
 from updates.norms import scaled
 
 
@@ -177,16 +180,21 @@ def centralize_gradients(
     return grad - _finite_or_zero(mean)
 
 
-@gradient_transform
+@joint_gradient_transform
 def scale_gradients(
-    grad: Tensor,
-    factor: Finite,
-) -> Tensor:
-    """Multiply gradients by a number.
+    grads: Gradients,
+    factor: FactorOfEach,
+    params: Params | None = None,
+) -> list[Tensor]:
+    """Multiply gradients by a number, or each by its own.
 
     ``factor * g``
 
-    factor : any finite number. A negative one turns descent into ascent: -1 maximises the loss
+    factor : one for all gradients, one for each in a list, or by the name of the parameter, by
+        the parameter itself or by a function of it; those that a dictionary does not have keep
+        their gradient. A negative one turns descent into ascent: -1 maximises the loss
+    params (shared variable, or list of shared variables) : the parameter of each
+        gradient, for factors by parameter. Of gradients that the library computed it knows them
     returns : an infinity or a NaN stays in its element (0 times an infinity is NaN)
 
     >>> import pytensor, updates
@@ -195,8 +203,25 @@ def scale_gradients(
     >>> [grad] = scale_gradients(updates.get_or_compute_grads(w**2, w), -1)
     >>> float(grad.eval())
     -6.0
+
+    Twice the learning rate for a bias, as Caffe had it:
+
+    >>> b = pytensor.shared(1.0, name="b")
+    >>> grads = updates.get_or_compute_grads((w + b) ** 2, [w, b])
+    >>> [float(grad.eval()) for grad in scale_gradients(grads, {"b": 2})]
+    [8.0, 16.0]
     """
-    return grad * factor
+    owners = checked_params(params) if params is not None else _owners(grads)
+    if owners is not None and len(owners) != len(grads):
+        raise ValueError(f"got {len(grads)} gradients for {len(owners)} parameters")
+    scaled = []
+    for grad, own in zip(grads, factors_of("factor", factor, owners, len(grads)), strict=True):
+        if own is not None:
+            scalar = Scalar(FINITE)
+            scalar.check("factor", own, schedules=False)
+            grad = grad * scalar.symbol("factor", own, grad.type.dtype)
+        scaled.append(grad)
+    return scaled
 
 
 @gradient_transform
@@ -249,3 +274,12 @@ def _all_but_the_units(ndim: int) -> tuple[int, ...]:
 
 def _finite_or_zero(tensor: Tensor) -> Tensor:
     return pt.switch(pt.isnan(tensor) | pt.isinf(tensor), 0, tensor)
+
+
+def _owners(grads: Gradients) -> list[Any] | None:
+    """Return the parameters of gradients that the library computed, or None for others."""
+    given = [provenance.given_gradient(grad) for grad in grads]
+    found = [grad if own is None else own for grad, own in zip(grads, given, strict=True)]
+    owners = {gradient: iter(provenance.of(gradient).gradient_of) for gradient in found}
+    own = [next(owners[gradient], None) for gradient in found]
+    return None if any(owner is None for owner in own) else own

@@ -8,27 +8,22 @@ None of them spreads an infinity or a NaN: it stays in the element where it is.
 """
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Set
 from typing import Any
 
-import numpy as np
 import pytensor.tensor as pt
 from pytensor.compile.sharedvalue import SharedVariable
-from pytensor.graph.basic import Variable
 from pytensor.tensor.sharedvar import TensorSharedVariable
 
 from updates import provenance
-from updates.arguments import label
 from updates.call import Tensor
+from updates.choice import chosen
 from updates.gradient_transform import (
     Gradients,
     gradient_and_parameter_transform,
     joint_gradient_transform,
 )
-from updates.hyperparameters import Natural, NonNegative
+from updates.hyperparameters import Mask, Natural, NonNegative
 from updates.state import generator, step_counter
-
-Mask = Iterable[bool] | Callable[[Any], bool]
 
 
 @gradient_and_parameter_transform
@@ -45,8 +40,6 @@ def add_weight_decay(
     A rule that divides by the size of the gradient, such as `adam`, divides this term as well.
 
     weight_decay : factor of the parameters
-    mask (list of bool, or callable, optional) : which parameters decay: one bool for each
-        parameter, or a function from parameter to bool. By default all do
     returns : an infinity or a NaN stays in its element
 
     `add_l1_penalty` : pulls parameters to exactly zero
@@ -64,7 +57,7 @@ def add_weight_decay(
     """
     return [
         grad + grads.in_dtype_of(grad, weight_decay) * param if decays else grad
-        for param, grad, decays in zip(params, grads, _chosen(params, mask), strict=True)
+        for param, grad, decays in zip(params, grads, chosen("mask", mask, params), strict=True)
     ]
 
 
@@ -145,31 +138,6 @@ def add_gradient_noise(
     _advance(step, step + 1)
     _advance(source, drawn)
     return noisy
-
-
-def _chosen(params: list[Any], mask: Any) -> list[bool]:
-    if mask is None:
-        return [True] * len(params)
-    if callable(mask) and not isinstance(mask, Variable):
-        mask = [mask(param) for param in params]
-    elif not isinstance(mask, Iterable) or isinstance(mask, Variable | str | Set | Mapping):
-        raise TypeError(
-            f"mask must be a list of bools or a function from parameter to bool, got "
-            f"{mask!r} of type {type(mask).__name__}"
-        )
-    chosen = list(mask)
-    if len(chosen) != len(params):
-        raise ValueError(
-            f"mask has {len(chosen)} entries for {len(params)} parameters; give one for "
-            "each, or a function from parameter to bool"
-        )
-    for index, (param, choice) in enumerate(zip(params, chosen, strict=True)):
-        if not isinstance(choice, bool | np.bool_):
-            raise TypeError(
-                f"mask must say True or False for {label(param, index)}, got {choice!r} "
-                f"of type {type(choice).__name__}"
-            )
-    return chosen
 
 
 def _advance(variable: SharedVariable, next_value: Any) -> None:

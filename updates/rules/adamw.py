@@ -11,7 +11,7 @@ not that of Lasagne's ``adam``.
 import pytensor.tensor as pt
 
 from updates.call import State, Tensor
-from updates.hyperparameters import Epsilon, Fraction, LearningRate, NonNegative, WeightDecay
+from updates.hyperparameters import Epsilon, Fraction, LearningRate, Mask, NonNegative, WeightDecay
 from updates.rule import rule
 from updates.rules.moments import adam_direction, unbiased_moments
 
@@ -26,6 +26,7 @@ def adamw(
     beta2: Fraction = 0.999,
     epsilon: Epsilon = 1e-8,
     weight_decay: WeightDecay = 1e-4,
+    mask: Mask | None = None,
 ) -> Tensor:
     """AdamW: Adam with weight decay that is not part of the gradient.
 
@@ -62,6 +63,7 @@ def adamaxw(
     beta2: Fraction = 0.999,
     epsilon: Epsilon = 1e-8,
     weight_decay: WeightDecay = 1e-4,
+    mask: Mask | None = None,
 ) -> Tensor:
     """AdaMax with weight decay that is not part of the gradient.
 
@@ -102,6 +104,7 @@ def ademamix(
     alpha: NonNegative = 5.0,
     epsilon: Epsilon = 1e-8,
     weight_decay: WeightDecay = 0.0,
+    mask: Mask | None = None,
 ) -> Tensor:
     """AdEMAMix: AdamW along a mix of a fast and a slow mean gradient.
 

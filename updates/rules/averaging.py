@@ -15,6 +15,7 @@ from updates.hyperparameters import (
     Epsilon,
     Fraction,
     LearningRate,
+    Mask,
     NonNegative,
     NonNegativeOrInfinite,
     WeightDecay,
@@ -81,6 +82,7 @@ def schedule_free_sgd(
     momentum: Fraction = 0.9,
     weight_decay: WeightDecay = 0.0,
     weight_lr_power: NonNegative = 2.0,
+    mask: Mask | None = None,
 ) -> Tensor:
     """Schedule-free gradient descent: averaging in the place of a falling learning rate.
 
@@ -119,6 +121,7 @@ def schedule_free_adamw(
     epsilon: Epsilon = 1e-8,
     weight_decay: WeightDecay = 0.0,
     weight_lr_power: NonNegative = 2.0,
+    mask: Mask | None = None,
 ) -> Tensor:
     """Schedule-free AdamW: Adam's step sizes, and averaging in the place of its first moment.
 
@@ -157,6 +160,7 @@ def madgrad(
     momentum: Fraction = 0.9,
     epsilon: Epsilon = 1e-6,
     weight_decay: WeightDecay = 0.0,
+    mask: Mask | None = None,
 ) -> Tensor:
     """MADGRAD: from the start, along the sum of all gradients over the cube root of their squares.
 

@@ -20,6 +20,7 @@ from updates.hyperparameters import (
     Epsilon,
     Fraction,
     LearningRate,
+    Mask,
     Natural,
     NonNegative,
     Positive,
@@ -42,6 +43,7 @@ def sophia(
     clip_threshold: Positive = 1.0,
     update_interval: Count = 10,
     seed: Natural = 0,
+    mask: Mask | None = None,
 ) -> None:
     """Sophia-H: the mean gradient divided by the Hessian's diagonal, each element clipped.
 

@@ -19,6 +19,7 @@ from updates.hyperparameters import (
     Flag,
     Fraction,
     LearningRate,
+    Mask,
     NonNegative,
     Positive,
     PositiveNumber,
@@ -36,6 +37,7 @@ def dog(
     initial_step: Positive = 1e-6,
     epsilon: Epsilon = 1e-8,
     weight_decay: WeightDecay = 0.0,
+    mask: Mask | None = None,
 ) -> None:
     """DoG, distance over gradients: as long as the way so far, over the root of all squares.
 
@@ -74,6 +76,7 @@ def dowg(
     initial_distance: PositiveNumber | None = None,
     epsilon: Epsilon = 1e-4,
     weight_decay: WeightDecay = 0.0,
+    mask: Mask | None = None,
 ) -> None:
     """DoWG: as DoG, but gradients weigh more the farther from the start they are met.
 
@@ -120,6 +123,7 @@ def prodigy(
     initial_distance: PositiveNumber = 1e-6,
     distance_coefficient: Positive = 1.0,
     safeguard_warmup: Flag = False,
+    mask: Mask | None = None,
 ) -> None:
     """Prodigy: Adam whose learning rate is a growing lower bound of the distance to the solution.
 

@@ -18,6 +18,7 @@ from updates.hyperparameters import (
     Flag,
     Fraction,
     LearningRate,
+    Mask,
     NonNegative,
     Positive,
     WeightDecay,
@@ -39,6 +40,7 @@ def adafactor(
     weight_decay: WeightDecay = 0.0,
     min_dim_size_to_factor: Count = 128,
     multiply_by_parameter_scale: Flag = True,
+    mask: Mask | None = None,
 ) -> Tensor:
     """Adafactor: steps divided by the root of a mean square that is kept by rows and columns.
 

@@ -16,6 +16,7 @@ from updates.hyperparameters import (
     Flag,
     Fraction,
     LearningRate,
+    Mask,
     NonNegative,
     Positive,
     WeightDecay,
@@ -37,6 +38,7 @@ def lars(
     trust_coefficient: Positive = 0.001,
     epsilon: Epsilon = 0.0,
     nesterov: Flag = False,
+    mask: Mask | None = None,
 ) -> Tensor:
     """LARS: momentum whose steps are in proportion to the norm of each parameter.
 
@@ -74,6 +76,7 @@ def lamb(
     beta2: Fraction = 0.999,
     epsilon: Epsilon = 1e-6,
     weight_decay: WeightDecay = 0.0,
+    mask: Mask | None = None,
 ) -> Tensor:
     """LAMB: AdamW whose steps are in proportion to the norm of each parameter.
 
@@ -136,6 +139,7 @@ def novograd(
     beta2: Fraction = 0.25,
     epsilon: Epsilon = 1e-6,
     weight_decay: WeightDecay = 0.0,
+    mask: Mask | None = None,
 ) -> Tensor:
     """NovoGrad: momentum of gradients that are divided by a mean of their norm.
 

@@ -12,6 +12,7 @@ from updates.hyperparameters import (
     Flag,
     Fraction,
     LearningRate,
+    Mask,
     NonNegative,
     WeightDecay,
 )
@@ -33,6 +34,7 @@ def muon(
     adam_learning_rate: NonNegative | None = None,
     adam_beta1: Fraction = 0.9,
     adam_beta2: Fraction = 0.999,
+    mask: Mask | None = None,
 ) -> Tensor:
     """Muon: matrices move by their orthogonalized mean gradient, other parameters by Adam.
 

@@ -9,7 +9,15 @@
 import pytensor.tensor as pt
 
 from updates.call import State, Tensor, once_a_call
-from updates.hyperparameters import Epsilon, Flag, Fraction, LearningRate, NonNegative, WeightDecay
+from updates.hyperparameters import (
+    Epsilon,
+    Flag,
+    Fraction,
+    LearningRate,
+    Mask,
+    NonNegative,
+    WeightDecay,
+)
 from updates.rule import rule
 from updates.rules.moments import adam_direction, moments
 
@@ -64,6 +72,7 @@ def nadamw(
     epsilon: Epsilon = 1e-8,
     weight_decay: WeightDecay = 1e-4,
     momentum_decay: NonNegative | None = None,
+    mask: Mask | None = None,
 ) -> Tensor:
     """NAdamW: NAdam with weight decay that is not part of the gradient.
 
@@ -102,6 +111,7 @@ def adan(
     epsilon: Epsilon = 1e-8,
     epsilon_root: Epsilon = 1e-8,
     weight_decay: WeightDecay = 0.0,
+    mask: Mask | None = None,
 ) -> Tensor:
     """Adan: Adam along the gradient and its mean change from call to call.
 

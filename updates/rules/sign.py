@@ -8,7 +8,7 @@
 import pytensor.tensor as pt
 
 from updates.call import State, Tensor
-from updates.hyperparameters import Fraction, LearningRate, WeightDecay
+from updates.hyperparameters import Fraction, LearningRate, Mask, WeightDecay
 from updates.rule import rule
 
 
@@ -72,6 +72,7 @@ def lion(
     beta1: Fraction = 0.9,
     beta2: Fraction = 0.99,
     weight_decay: WeightDecay = 1e-3,
+    mask: Mask | None = None,
 ) -> Tensor:
     """Lion: the sign of an average that weighs the present gradient more than it is remembered.
 

@@ -14,7 +14,7 @@ from updates import provenance
 from updates.call import State, Tensor
 from updates.gradients import norm_constraint
 from updates.gradients.constraints import unit_axes
-from updates.hyperparameters import Epsilon, Finite, NonNegative
+from updates.hyperparameters import Epsilon, Finite, Mask, NonNegative
 from updates.update_transform import update_transform
 
 
@@ -24,6 +24,7 @@ def apply_weight_decay(
     param: Tensor,
     proposed: Tensor,
     weight_decay: NonNegative = 1e-4,
+    mask: Mask | None = None,
 ) -> Tensor:
     """Pull parameters towards zero beside their step: decoupled weight decay.
 

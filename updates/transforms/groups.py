@@ -5,14 +5,12 @@
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
-from typing import Any
 
 from pytensor.compile.sharedvalue import SharedVariable
-from pytensor.graph.basic import Variable
 
 from updates import provenance
 from updates.call import Updates, UpdatesLike, checked_updates
+from updates.choice import Choice, check_form, chosen
 from updates.declaration import declared
 from updates.state import is_state
 from updates.update_transform import dictionary_transform
@@ -21,7 +19,7 @@ from updates.update_transform import dictionary_transform
 @dictionary_transform
 def freeze(
     updates: Updates,
-    params: str | Variable | Iterable[Any] | Callable[[Any], bool],
+    params: Choice,
 ) -> Updates:
     """Leave parameters and the state that belongs to them as they are.
 
@@ -40,12 +38,9 @@ def freeze(
     [w/momentum/velocity, w]
     """
     own = [variable for variable in updates if not is_state(variable)]
-    if callable(params) and not isinstance(params, Variable):
-        frozen = {param for param in own if params(param)}
-    else:
-        if isinstance(params, str | Variable) or not isinstance(params, Iterable):
-            params = [params]
-        frozen = {param for asked in params for param in _matching(asked, own)}
+    check_form("params", params)
+    is_frozen = chosen("params", params, own, by_place=False)
+    frozen = {param for param, choice in zip(own, is_frozen, strict=True) if choice}
     return OrderedDict(
         (variable, new_value)
         for variable, new_value in updates.items()
@@ -97,16 +92,3 @@ def merge_updates(*dictionaries: UpdatesLike) -> Updates:
             first_index[variable] = index
         merged |= copy
     return merged
-
-
-def _matching(asked: Any, own: list[SharedVariable]) -> list[SharedVariable]:
-    """Find the parameters that a name or a variable means."""
-    if not isinstance(asked, str | Variable):
-        raise TypeError(
-            f"params must hold names or shared variables, or be a function, got {asked!r} "
-            f"of type {type(asked).__name__}"
-        )
-    found = [param for param in own if asked is param or asked == param.name]
-    if not found:
-        raise ValueError(f"{asked!r} is not among the parameters that updates changes: {own}")
-    return found
