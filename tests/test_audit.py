@@ -410,7 +410,7 @@ OTHERS = {
     ],
     "mask": [
         (True, TypeError, ("list of bools",)),
-        ("v", ValueError, ("mask has 'v'", "the parameters are")),
+        ("v", ValueError, ("'v' is not among [", "mask chooses from")),
         ([w, 3], TypeError, ("names or shared variables", "3")),
         ({w: True}, TypeError, ("dict",)),
         ([True] * 9, ValueError, ("9 entries for",)),

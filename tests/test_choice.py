@@ -98,13 +98,13 @@ def test_a_mask_waits_with_its_rule_and_goes_on_steps_and_gradients():
 @pytest.mark.parametrize(
     ("mask", "error", "words"),
     [
-        ("v", ValueError, "mask has 'v', and the parameters are W, b, table"),
+        ("v", ValueError, r"'v' is not among \[W, b, table\], which mask chooses from"),
         ([True], ValueError, "mask has 1 entries for 3 parameters"),
         ({"W": True}, TypeError, "mask must be a list of bools, of names"),
         (3, TypeError, "mask must be a list of bools, of names"),
         (lambda param: param.sum() > 0, TypeError, "mask must say True or False for parameter 'W'"),
         (["W", 3], TypeError, "mask must hold names or shared variables"),
-        (pytensor.shared(1.0, name="W"), ValueError, "mask has W, and the parameters are"),
+        (pytensor.shared(1.0, name="W"), ValueError, r"W is not among \[W, b, table\], which mask"),
     ],
 )
 def test_a_mask_that_does_not_fit_is_refused(mask, error, words):
@@ -158,7 +158,12 @@ BAD_FACTORS = {
     "too few": ([1.0], {}, ValueError, r"factor has shape \(1,\) for 3 gradients"),
     "a matrix": (np.ones((3, 3)), {}, ValueError, r"factor has shape \(3, 3\)|factor must be"),
     "no number": ([1.0, "2", 1.0], {}, TypeError, "factor must be a number.*'2'"),
-    "no such name": ({"bias": 2.0}, {}, ValueError, "factor has 'bias', and the parameters are"),
+    "no such name": (
+        {"bias": 2.0},
+        {},
+        ValueError,
+        r"'bias' is not among \[W, b, ",
+    ),
     "a schedule": (lambda step: 0.5**step, {}, (TypeError, ValueError), "factor must be a sc"),
     "infinite": ({"b": np.inf}, {}, ValueError, "factor must be a finite number, got inf"),
     "by name of unknown": ({"b": 2.0}, {"by_hand": True}, ValueError, "params is needed"),

@@ -643,7 +643,7 @@ REFUSED = {
     "a name of none": (
         lambda: add_weight_decay(x, w, 0.1, mask="v"),
         ValueError,
-        ["add_weight_decay: mask has 'v'", "the parameters are w"],
+        ["add_weight_decay: 'v' is not among [w], which mask chooses from"],
     ),
     "a mask by parameter": (
         lambda: add_weight_decay(x, w, 0.1, mask={w: True}),

@@ -441,7 +441,7 @@ def test_what_is_frozen_stays_and_its_state_goes(choose):
 def test_a_name_that_no_parameter_has_cannot_be_frozen():
     with pytest.raises(ValueError, match=r"freeze: 'matrx' is not among .*\[matrix, vector"):
         updates.freeze(sgd(parameters()), ["vector", "matrx"])
-    with pytest.raises(TypeError, match="freeze: params must hold names"):
+    with pytest.raises(TypeError, match="freeze: params must be a list of names"):
         updates.freeze(sgd(parameters()), 3)
 
 

@@ -41,7 +41,7 @@ def chosen(argument: str, choice: Any, params: Sequence[Any], by_place: bool = T
                 "for each, names, or a function from parameter to bool"
             )
     else:
-        check_form(argument, choice)
+        check_form(argument, choice, by_place)
     for index, (param, answer) in enumerate(zip(params, answers, strict=True)):
         if not isinstance(answer, bool | np.bool_):
             raise TypeError(
@@ -51,13 +51,13 @@ def chosen(argument: str, choice: Any, params: Sequence[Any], by_place: bool = T
     return [bool(answer) for answer in answers]
 
 
-def check_form(argument: str, choice: Any) -> None:
+def check_form(argument: str, choice: Any, by_place: bool = True) -> None:
     """Refuse what can be no choice of parameters, whatever they are."""
     is_list = isinstance(choice, Iterable) and not isinstance(choice, Mapping)
     if not (isinstance(choice, str | Variable) or callable(choice) or is_list):
         raise TypeError(
-            f"{argument} must be a list of bools, of names or of parameters, or a function from "
-            f"parameter to bool, got {choice!r} of type {type(choice).__name__}"
+            f"{argument} must be a list of {'bools, of ' * by_place}names or of parameters, or a "
+            f"function from parameter to bool, got {choice!r} of type {type(choice).__name__}"
         )
 
 
@@ -102,7 +102,7 @@ def _named(argument: str, asked: Iterable[Any], params: Sequence[Any]) -> list[b
         places = [i for i, p in enumerate(params) if name is p or (name == p.name and name)]
         if not places:
             names = ", ".join(map(str, params))
-            raise ValueError(f"{argument} has {name!r}, and the parameters are {names}")
+            raise ValueError(f"{name!r} is not among [{names}], which {argument} chooses from")
         for place in places:
             found[place] = True
     return found

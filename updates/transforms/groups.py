@@ -38,7 +38,7 @@ def freeze(
     [w/momentum/velocity, w]
     """
     own = [variable for variable in updates if not is_state(variable)]
-    check_form("params", params)
+    check_form("params", params, by_place=False)
     is_frozen = chosen("params", params, own, by_place=False)
     frozen = {param for param, choice in zip(own, is_frozen, strict=True) if choice}
     return OrderedDict(
