@@ -21,6 +21,7 @@ from pytensor.tensor.subtensor import AdvancedIncSubtensor, AdvancedSubtensor
 from pytensor.tensor.variable import TensorVariable
 
 from updates import provenance
+from updates.private import ROWS
 
 
 def table_of(expression: Variable) -> TensorSharedVariable | None:
@@ -29,7 +30,8 @@ def table_of(expression: Variable) -> TensorSharedVariable | None:
     if node is None or not isinstance(node.op, AdvancedSubtensor):
         return None
     table, *indices = node.inputs
-    along_first_axis = node.op.idx_list == (0,)
+    with ROWS.needed():
+        along_first_axis = node.op.idx_list == (0,)
     if not (isinstance(table, TensorSharedVariable) and len(indices) == 1 and along_first_axis):
         return None
     [index] = indices
@@ -101,7 +103,7 @@ def _sets_rows(variable: Variable, new_value: Variable) -> bool:
     return (
         node is not None
         and isinstance(node.op, AdvancedIncSubtensor)
-        and node.op.set_instead_of_inc
-        and node.op.idx_list == (0,)
+        and getattr(node.op, "set_instead_of_inc", False)
+        and getattr(node.op, "idx_list", None) == (0,)
         and node.inputs[0] is variable
     )
