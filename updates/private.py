@@ -107,18 +107,18 @@ KERNEL = Feature(
         *_in("pytensor.graph.rewriting.db:SequenceDB.", "register"),
         *_in("pytensor.graph.utils:", "InconsistencyError"),
         *_in("pytensor.scalar.basic:", "Composite"),
-        *_in("pytensor.tensor.elemwise:Elemwise.", "inplace_pattern make_scalar_node scalar_op"),
+        *_in("pytensor.tensor.elemwise:Elemwise.", "inplace_pattern make_scalar_node"),
         # The conversion to a numba function
         *_in("pytensor.graph.fg:", "AbstractFunctionGraph"),
         *_in("pytensor.link.numba.cache:", "compile_numba_function_src"),
         *_in(
             "pytensor.link.numba.dispatch.basic:",
-            "cache_key_for_constant numba_funcify_FunctionGraph numba_funcify_and_cache_key "
-            "numba_funcify_ensure_cache numba_njit numba_typify register_funcify_and_cache_key",
+            "cache_key_for_constant numba_funcify_and_cache_key numba_funcify_ensure_cache "
+            "numba_njit numba_typify register_funcify_and_cache_key",
         ),
         # What numba compiles at the first call
-        *_in("numba.core:", "cgutils"),
         *_in("numba.core.cgutils:", "is_null unpack_tuple"),
+        *_in("numba.core.cgutils:_StructProxy.", "_getvalue"),
         *_in("numba.core.codegen:CPUCodeLibrary.", "add_linking_library"),
         *_in(
             "numba.core.cpu:CPUContext.",
@@ -127,7 +127,9 @@ KERNEL = Feature(
             "get_value_type insert_const_string make_array make_tuple nrt",
         ),
         *_in("numba.core.callconv:BaseCallConv.", "return_exc"),
-        *_in("numba.core.dispatcher:Dispatcher.", "add_overload compile overloads"),
+        *_in(
+            "numba.core.dispatcher:Dispatcher.", "compile get_call_template get_overload overloads"
+        ),
         *_in("numba.core.imputils:", "impl_ret_borrowed"),
         *_in(
             "numba.core.pythonapi:PythonAPI.",
@@ -169,7 +171,8 @@ JAX_DTYPES = Feature(
         *_in("pytensor.compile.mode:", "optdb"),
         *_in("pytensor.graph.rewriting.basic:", "in2out node_rewriter"),
         *_in("pytensor.graph.rewriting.db:SequenceDB.", "register"),
-        *_in("pytensor.tensor.elemwise:CAReduce.", "acc_dtype clone"),
+        *_in("pytensor.tensor.elemwise:CAReduce.", "acc_dtype"),
+        *_in("pytensor.tensor.math:Sum.", "clone"),
     ),
 )
 

@@ -7,17 +7,15 @@
 from importlib import import_module
 from typing import Any
 
+from pytensor.compile.mode import optdb
 from pytensor.graph.basic import Apply
+from pytensor.graph.features import ReplaceValidate
 from pytensor.graph.fg import FunctionGraph
+from pytensor.graph.rewriting.basic import GraphRewriter
 
 from updates.distributed.operation import AllReduce
 from updates.multi_tensor import numba_is_ready
 from updates.private import JAX_REDUCTION, KERNEL, REDUCTION_ORDER
-
-with REDUCTION_ORDER.needed():
-    from pytensor.compile.mode import optdb
-    from pytensor.graph.features import ReplaceValidate
-    from pytensor.graph.rewriting.basic import GraphRewriter
 
 
 class OrderReductions(GraphRewriter):

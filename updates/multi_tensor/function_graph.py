@@ -24,7 +24,6 @@ from pytensor.link.numba.dispatch.basic import (
     cache_key_for_constant,
     numba_funcify_and_cache_key,
     numba_funcify_ensure_cache,
-    numba_funcify_FunctionGraph,
     numba_njit,
     numba_typify,
     register_funcify_and_cache_key,
@@ -43,6 +42,13 @@ from updates.multi_tensor.kernel import (
 from updates.multi_tensor.op import MultiTensor
 from updates.private import KERNEL
 
+# The graph inside a loop is of a class of its own in newer versions of PyTensor.
+GRAPH = getattr(fg, "AbstractFunctionGraph", FunctionGraph)
+
+PYTENSORS_OWN = numba_funcify_and_cache_key.dispatch(GRAPH)
+if PYTENSORS_OWN is numba_funcify_and_cache_key.dispatch(object):
+    raise TypeError("numba_funcify_and_cache_key does not convert function graphs")
+
 LINEAR_ALGEBRA = tuple(
     f"pytensor.tensor.{name}" for name in ("blas", "linalg", "nlinalg", "slinalg")
 )
@@ -52,7 +58,7 @@ def funcify(fgraph: Any, *args: Any, **kwargs: Any) -> Any:
     """Return the numba function of a graph and its key; PyTensor's own without our nodes."""
 
     def ordinary() -> Any:
-        return numba_funcify_FunctionGraph(fgraph, *args, **kwargs)
+        return PYTENSORS_OWN(fgraph, *args, **kwargs)
 
     problem = None
     try:
@@ -75,25 +81,39 @@ def fast_function(
 ) -> tuple[Any, str | None]:
     """Return our numba function of a graph, which becomes PyTensor's if numba refuses it."""
     function, key = Conversion(fgraph, **kwargs).function(fgraph_name)
-    compile_fast = function.compile
-
-    def compile_either(signature: Any) -> Any:
-        try:
-            return compile_fast(signature)
-        except Exception as error:
-            instead, _ = ordinary()
-            instead.compile(signature)
-            for overload in instead.overloads.values():
-                function.add_overload(overload)
-            KERNEL.give_up(error)
-            return compile_fast(signature)
-
-    function.compile = compile_either
+    with_fallback(function, ordinary)
     # What PyTensor does not keep in its cache it compiles again, from the Python function.
     arguments = ", ".join(f"v{k}" for k in range(len(fgraph.inputs)))
     source = f"def {fgraph_name}({arguments}): return function({arguments})"
     function.py_func = compile_numba_function_src(source, fgraph_name, {"function": function})
     return function, key
+
+
+def with_fallback(function: Any, ordinary: Callable[[], Any]) -> None:
+    """Let another function take the place of a numba function that does not compile.
+
+    numba compiles a function when another calls it, asks it for the type of the call first and for
+    the code after that, and lets it go with its code as soon as nothing refers to it.
+    """
+    get_call_template, get_overload = function.get_call_template, function.get_overload
+    instead: list[Any] = []
+
+    def call_template(*args: Any, **kwargs: Any) -> Any:
+        if not instead:
+            try:
+                return get_call_template(*args, **kwargs)
+            except Exception as error:
+                [other, _] = ordinary()
+                template = other.get_call_template(*args, **kwargs)
+                instead.append(other)
+                KERNEL.give_up(error)
+                return template
+        return instead[0].get_call_template(*args, **kwargs)
+
+    def overload(*args: Any, **kwargs: Any) -> Any:
+        return (instead[0].get_overload if instead else get_overload)(*args, **kwargs)
+
+    function.get_call_template, function.get_overload = call_template, overload
 
 
 def funcify_multi_tensor(op: MultiTensor, node: Apply, **kwargs: Any) -> tuple[Any, str | None]:
@@ -316,7 +336,6 @@ def append_input(typing_context: Any, outputs: Any, array: Any) -> Any:
     return types.none(outputs, array), codegen
 
 
-# Last, when everything above has worked. The graph inside a loop is of a class of its own in newer
-# versions of PyTensor.
+# Last, when everything above has worked.
 register_funcify_and_cache_key(MultiTensor)(funcify_multi_tensor)
-register_funcify_and_cache_key(getattr(fg, "AbstractFunctionGraph", FunctionGraph))(funcify)
+register_funcify_and_cache_key(GRAPH)(funcify)

@@ -46,11 +46,10 @@ class GroupUpdates(GraphRewriter):
                 fgraph.attach_feature(history)
                 try:
                     group(fgraph)
+                    fgraph.remove_feature(history)
                 except Exception:
                     history.goto(0)
                     raise
-                finally:
-                    fgraph.remove_feature(history)
         except Exception as error:
             KERNEL.give_up(error)
 
