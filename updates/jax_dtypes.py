@@ -26,7 +26,10 @@ def register() -> None:
             dtype = node.outputs[0].type.dtype
             if node.op.acc_dtype in (None, dtype) or not dtype.startswith("float"):
                 return None
-            return [node.op.clone(acc_dtype=dtype)(*node.inputs)]
+            reduction = node.op.clone(acc_dtype=dtype)
+            if reduction.acc_dtype != dtype:  # rewritten again and again, without end
+                raise TypeError(f"the acc_dtype of {reduction} is not {dtype}")
+            return [reduction(*node.inputs)]
         except Exception as error:
             JAX_DTYPES.give_up(error)
             return None

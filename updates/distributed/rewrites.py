@@ -79,7 +79,6 @@ def load_conversion(backend: str) -> None:
 
 
 # After elementwise fusion (49), before the in-place rewrites (49.5 on).
-with REDUCTION_ORDER.needed():
-    optdb.register("order_reductions", OrderReductions(), "fast_run", "fast_compile", position=49.4)
-    for backend in ("numba", "jax"):
-        optdb.register(f"{backend}_reduction", LoadConversion(backend), backend, position=49.4)
+optdb.register("order_reductions", OrderReductions(), "fast_run", "fast_compile", position=49.4)
+for backend in ("numba", "jax"):
+    optdb.register(f"{backend}_reduction", LoadConversion(backend), backend, position=49.4)
