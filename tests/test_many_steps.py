@@ -9,7 +9,7 @@ from pytensor.compile.mode import Mode
 from pytensor.graph.replace import graph_replace
 
 import updates
-from updates.many_steps import OwnCopy
+from updates.loop import OwnCopy
 
 INDICES = [1, 0, 3, 1, 1, 2]
 

@@ -7,21 +7,37 @@ reductions accumulate there in the dtype that they return, as ``jax.numpy`` does
 ``get_mode("JAX").excluding("jax_reduction_dtype")`` switches it off.
 """
 
-from pytensor.compile.mode import optdb
 from pytensor.graph.basic import Apply, Variable
 from pytensor.graph.fg import FunctionGraph
-from pytensor.graph.rewriting.basic import in2out, node_rewriter
 from pytensor.tensor.elemwise import CAReduce
 
-
-@node_rewriter([CAReduce])
-def jax_reduction_dtype(_: FunctionGraph, node: Apply) -> list[Variable] | None:
-    """Accumulate a reduction in the dtype of its output."""
-    dtype = node.outputs[0].type.dtype
-    if node.op.acc_dtype in (None, dtype) or not dtype.startswith("float"):
-        return None
-    return [node.op.clone(acc_dtype=dtype)(*node.inputs)]
+from updates.private import JAX_DTYPES
 
 
-# After elementwise fusion (49), before the in-place rewrites (49.5 on).
-optdb.register("jax_reduction_dtype", in2out(jax_reduction_dtype), "jax", position=49.2)
+def register() -> None:
+    """Register the rewrite, after elementwise fusion (49), before what is in place (49.5)."""
+    from pytensor.compile.mode import optdb
+    from pytensor.graph.rewriting.basic import in2out, node_rewriter
+
+    @node_rewriter([CAReduce])
+    def jax_reduction_dtype(_: FunctionGraph, node: Apply) -> list[Variable] | None:
+        """Accumulate a reduction in the dtype of its output."""
+        try:
+            dtype = node.outputs[0].type.dtype
+            if node.op.acc_dtype in (None, dtype) or not dtype.startswith("float"):
+                return None
+            reduction = node.op.clone(acc_dtype=dtype)
+            if reduction.acc_dtype != dtype:  # rewritten again and again, without end
+                raise TypeError(f"the acc_dtype of {reduction} is not {dtype}")
+            return [reduction(*node.inputs)]
+        except Exception as error:
+            JAX_DTYPES.give_up(error)
+            return None
+
+    optdb.register("jax_reduction_dtype", in2out(jax_reduction_dtype), "jax", position=49.2)
+
+
+try:
+    register()
+except Exception as error:
+    JAX_DTYPES.give_up(error)

@@ -17,6 +17,7 @@ from pytensor.graph.basic import Constant, Variable
 from pytensor.graph.traversal import graph_inputs
 
 from updates.arguments import is_float_tensor
+from updates.private import age_of
 from updates.state import is_state
 
 
@@ -74,4 +75,4 @@ def default_updates(
 
 def by_age(variables: Iterable[Variable]) -> list[Variable]:
     """Sort variables by the number that PyTensor gives each when it is made."""
-    return sorted(set(variables), key=lambda variable: int(variable.auto_name.rpartition("_")[2]))
+    return sorted(dict.fromkeys(variables), key=age_of)

@@ -1,7 +1,6 @@
 """Many steps in one call: the loop over mini-batches runs inside the compiled function.
 
 - ``many_steps``: from updates and outputs for one mini-batch to those for many
-- ``OwnCopy``: a copy of a next value, which a rewrite removes where nothing shares its memory
 """
 
 from collections import OrderedDict
@@ -9,16 +8,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import pytensor
-from pytensor.compile.mode import optdb
-from pytensor.compile.ops import DeepCopyOp
 from pytensor.compile.sharedvalue import SharedVariable
-from pytensor.graph.basic import Apply, Constant, Variable
-from pytensor.graph.fg import FunctionGraph, Output
+from pytensor.graph.basic import Constant, Variable
 from pytensor.graph.replace import clone_replace
-from pytensor.graph.rewriting.basic import in2out, node_rewriter
 from pytensor.graph.traversal import ancestors, graph_inputs
-from pytensor.scan.op import Scan, ScanInfo
 from pytensor.tensor.type import TensorType, discrete_dtypes
 from pytensor.tensor.variable import TensorVariable
 
@@ -26,6 +19,7 @@ from updates.arguments import kind_of
 from updates.call import UpdatesLike, checked_updates
 from updates.declaration import declared
 from updates.loss_graph import default_updates
+from updates.private import LOOP
 
 
 @declared
@@ -72,6 +66,8 @@ def many_steps(
     ValueError, TypeError
         If an argument is of the wrong kind, or `updates` or `outputs` need an input besides
         `index`; the message names it.
+    RuntimeError
+        If PyTensor's loops have changed so that this release of `updates` cannot build one.
 
     Notes
     -----
@@ -111,66 +107,11 @@ def many_steps(
     outside = [index, *copy, *fixed]
     inside = [variable.type() for variable in outside]
     results: Any = clone_replace(graph, replace=dict(zip(outside, inside, strict=True)))
-    for position in range(len(kept), len(results)):
-        if isinstance(results[position].type, TensorType):
-            results[position] = OwnCopy(position)(results[position])
-    # Without a mode, the loop would be optimized and compiled to C even in FAST_COMPILE.
-    mode: Any = "FAST_COMPILE" if pytensor.config.mode == "FAST_COMPILE" else None
-    # Not pytensor.scan, which stacks the values of all steps and cannot make zero steps.
-    loop = Scan(
-        inside,
-        results,
-        ScanInfo(
-            n_seqs=1,
-            mit_mot_in_slices=(),
-            mit_mot_out_slices=(),
-            mit_sot_in_slices=(),
-            sit_sot_in_slices=(),
-            n_nit_sot=len(kept),
-            n_untraced_sit_sot=len(copy),
-            n_non_seqs=len(fixed),
-            as_while=False,
-        ),
-        mode=mode,
-        name="many_steps",
-    )
-    steps = indices.shape[0]
-    lengths = [steps] * len(kept)
-    results = loop(steps, indices.astype(index.dtype), *copy, *lengths, *fixed, return_list=True)
-    stacked, last = results[: len(kept)], results[len(kept) :]
+    with LOOP.needed():
+        from updates.loop import loop
+
+        stacked, last = loop(inside, results, indices.astype(index.dtype), list(copy), fixed)
     return OrderedDict(zip(copy, last, strict=True)), stacked[0] if is_single else stacked
-
-
-class OwnCopy(DeepCopyOp):
-    """A copy of the next value of one variable.
-
-    Up to PyTensor 3.2, next values in a loop may share memory with each other or with data, and
-    the following step overwrites one through the other. The position prevents that copies of equal
-    values are merged into one.
-    """
-
-    __props__ = ("position",)
-
-    def __init__(self, position: int) -> None:
-        self.position = position
-
-    def do_constant_folding(self, fgraph: FunctionGraph, node: Apply) -> bool:
-        """Refuse, because a folded constant would be shared again."""
-        return False
-
-
-@node_rewriter([OwnCopy])
-def drop_own_copy(fgraph: FunctionGraph, node: Apply) -> list[Variable] | None:
-    """Remove the copy of a value that is in new memory and is used nowhere else."""
-    [value] = node.inputs
-    if value.owner is None or value.owner.outputs.index(value) in value.owner.op.view_map:
-        return None
-    others = (client for client, _ in fgraph.clients[value] if client is not node)
-    return None if any(isinstance(other.op, OwnCopy | Output) for other in others) else [value]
-
-
-# After elementwise fusion (49), before the in-place rewrites (49.5 on).
-optdb.register("drop_own_copy", in2out(drop_own_copy), "fast_run", position=49.3)
 
 
 def _checked_outputs(outputs: Any) -> list[TensorVariable]:

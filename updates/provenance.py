@@ -32,6 +32,8 @@ from pytensor.graph.traversal import ancestors
 from pytensor.scalar.basic import Cast
 from pytensor.tensor.elemwise import Elemwise
 
+from updates.private import age_of
+
 # The positions of the inputs that lead from a variable down to another.
 Way = tuple[int, ...]
 
@@ -42,9 +44,9 @@ class Provenance:
 
     Parameters
     ----------
-    made_as : str
-        The automatic name of the variable that this was written for, which copies of the graph
-        made by ``graph_replace`` do not share.
+    made_as : int
+        The number of the variable that this was written for, which copies of the graph made by
+        ``graph_replace`` do not share. 0 if PyTensor does not number variables.
     owner : str
         The rule or transform that made it.
     is_state : bool
@@ -86,7 +88,7 @@ class Provenance:
         Whether it joins all elements of several tensors.
     """
 
-    made_as: str = ""
+    made_as: int = 0
     owner: str = ""
     is_state: bool = False
     param: Any = None
@@ -118,14 +120,14 @@ def of(variable: Variable) -> Provenance:
 
 def mark(variable: Any, **facts: Any) -> Any:
     """Add facts to the record of a variable that the library made, and return the variable."""
-    record = replace(of(variable), made_as=variable.auto_name, **facts)
+    record = replace(of(variable), made_as=age_of(variable), **facts)
     variable.tag.updates_provenance = record
     return variable
 
 
 def is_unchanged(variable: Variable) -> bool:
     """Tell a variable from a copy of it that may have other values in the place of its inputs."""
-    return of(variable).made_as == variable.auto_name
+    return of(variable).made_as == age_of(variable) != 0
 
 
 def reads_as(variable: Any, position: int = 0) -> Any:

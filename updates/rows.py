@@ -21,6 +21,7 @@ from pytensor.tensor.subtensor import AdvancedIncSubtensor, AdvancedSubtensor
 from pytensor.tensor.variable import TensorVariable
 
 from updates import provenance
+from updates.private import ROWS
 
 
 def table_of(expression: Variable) -> TensorSharedVariable | None:
@@ -29,8 +30,9 @@ def table_of(expression: Variable) -> TensorSharedVariable | None:
     if node is None or not isinstance(node.op, AdvancedSubtensor):
         return None
     table, *indices = node.inputs
-    first, *others = node.op.idx_list
-    along_first_axis = first == 0 and all(other == slice(None) for other in others)
+    with ROWS.needed():
+        first, *others = node.op.idx_list
+        along_first_axis = first == 0 and all(other == slice(None) for other in others)
     if not (isinstance(table, TensorSharedVariable) and len(indices) == 1 and along_first_axis):
         return None
     [index] = indices
@@ -111,7 +113,7 @@ def _sets_rows(variable: Variable, new_value: Variable) -> bool:
     return (
         node is not None
         and isinstance(node.op, AdvancedIncSubtensor)
-        and node.op.set_instead_of_inc
-        and node.op.idx_list == (0,)
+        and getattr(node.op, "set_instead_of_inc", False)
+        and getattr(node.op, "idx_list", None) == (0,)
         and node.inputs[0] is variable
     )

@@ -9,6 +9,7 @@ from jax.experimental import io_callback
 from pytensor.link.jax.dispatch import jax_funcify
 
 from updates.distributed.operation import AllReduce
+from updates.private import JAX_REDUCTION
 
 
 @jax_funcify.register(AllReduce)
@@ -21,7 +22,10 @@ def jax_funcify_AllReduce(op: AllReduce, **kwargs: Any) -> Callable[..., Any]:  
     def reduce(*inputs: Any) -> Any:
         tensors = inputs[: op.n_tensors]
         types = [jax.ShapeDtypeStruct(tensor.shape, tensor.dtype) for tensor in tensors]
-        results = io_callback(on_host, types, *tensors, ordered=True)
+        with JAX_REDUCTION.needed():
+            results = io_callback(on_host, types, *tensors, ordered=True)
+            if [result.shape for result in results] != [tensor.shape for tensor in tensors]:
+                raise TypeError(f"io_callback returned {results!r}")
         return results if len(results) > 1 else results[0]
 
     return reduce

@@ -43,6 +43,7 @@ def write(conversion: Conversion, node: Apply) -> None:
     """Write the lines of an ``AllReduce`` node."""
     op: Any = node.op
     for fused in op.fused:
+        pack_function(fused.dtype)  # here, where an error means PyTensor's own conversion
         tag = f"r{len(conversion.keys)}"
         conversion.keys.append((tag, "allreduce", VERSION, str(fused.dtype)))
         conversion.globals |= {
@@ -74,9 +75,6 @@ def write(conversion: Conversion, node: Apply) -> None:
                 f"{result} = part({tag}_reduced, {tag}_start, {name})",
                 f"{tag}_start += {name}.size",
             ]
-
-
-WRITERS[AllReduce] = write
 
 
 def reduce_table(number: int, table: np.ndarray) -> np.ndarray:
@@ -140,7 +138,10 @@ def pack_function(dtype: np.dtype) -> Any:
     pack = compile_numba_function_src(
         PACK, "pack", names, cache_key=f"allreduce_pack_{VERSION}_{dtype}"
     )
-    return numba_njit(pack, cache=True, final_function=True)  # Python calls it
+    function: Any = numba_njit(pack, cache=True, final_function=True)  # Python calls it
+    number = names["number"]
+    function.compile((types.int64[:, ::1], number[::1], number))
+    return function
 
 
 SCALED = """
@@ -219,3 +220,6 @@ def part(buffer: np.ndarray, start: int, like: np.ndarray) -> np.ndarray:
     """Return the part of a buffer that begins at an element and has the shape of an array."""
     never_inlined()
     return part_of(buffer, start, like)
+
+
+WRITERS[AllReduce] = write  # last, when everything above has worked

@@ -5,7 +5,6 @@
 
 import itertools
 from collections.abc import Sequence
-from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,6 @@ from pytensor.graph.op import Op
 from pytensor.tensor.type import TensorType
 
 from updates.distributed.fused import Fused
-from updates.multi_tensor import numba_is_ready
 
 
 class AllReduce(Op):
@@ -56,8 +54,10 @@ class AllReduce(Op):
         `made` stays as it was, so that copies have the order of the originals.
         """
         self.__dict__.update(state, number=next(self._numbers))
-        if numba_is_ready():  # a pickled function is not rewritten again, see `LoadConversion`
-            import_module("updates.distributed.numba_reduction")
+        # A pickled function is not rewritten again.
+        from updates.distributed.rewrites import load_conversion
+
+        load_conversion("numba")
 
     def __str__(self) -> str:
         """Name the function and the number of tensors."""

@@ -13,9 +13,12 @@ from pytensor.tensor.variable import TensorVariable
 from updates import provenance
 from updates.arguments import checked_tensors
 from updates.declaration import declared
-from updates.distributed import rewrites as rewrites  # registers them
 from updates.distributed.operation import AllReduce
 from updates.distributed.processes import communicator
+from updates.private import REDUCTION_ORDER
+
+with REDUCTION_ORDER.needed():
+    from updates.distributed import rewrites as rewrites  # registers them
 
 
 @declared

@@ -15,6 +15,7 @@ from pytensor.graph.rewriting.basic import GraphRewriter
 
 from updates.distributed.operation import AllReduce
 from updates.multi_tensor import numba_is_ready
+from updates.private import JAX_REDUCTION, KERNEL, REDUCTION_ORDER
 
 
 class OrderReductions(GraphRewriter):
@@ -27,23 +28,30 @@ class OrderReductions(GraphRewriter):
 
     def add_requirements(self, fgraph: FunctionGraph) -> None:
         """Ask for replacements that are validated."""
-        fgraph.attach_feature(ReplaceValidate())
+        with REDUCTION_ORDER.needed():
+            fgraph.attach_feature(ReplaceValidate())
 
     def apply(self, fgraph: FunctionGraph) -> None:
         """Give each reduction a result of the one before it as a further input."""
-        depth: dict[Apply, int] = {}
-        for node in fgraph.toposort():
-            parents = [variable.owner for variable in node.inputs if variable.owner is not None]
-            before = max((depth[parent] for parent in parents), default=0)
-            depth[node] = before + isinstance(node.op, AllReduce)
-        nodes: Any = [node for node in depth if isinstance(node.op, AllReduce)]
-        nodes.sort(key=lambda node: (depth[node], node.op.made, node.op.number))
-        for position in range(1, len(nodes)):
-            node, token = nodes[position], nodes[position - 1].outputs[0]
-            if token not in node.inputs:
-                nodes[position] = node.op.make_node(*node.inputs[: node.op.n_tensors], token)
-                pairs = list(zip(node.outputs, nodes[position].outputs, strict=True))
-                fgraph.replace_all_validate(pairs, reason="order_reductions")
+        with REDUCTION_ORDER.needed():
+            order_reductions(fgraph)
+
+
+def order_reductions(fgraph: FunctionGraph) -> None:
+    """Give each reduction a result of the one before it as a further input."""
+    depth: dict[Apply, int] = {}
+    for node in fgraph.toposort():
+        parents = [variable.owner for variable in node.inputs if variable.owner is not None]
+        before = max((depth[parent] for parent in parents), default=0)
+        depth[node] = before + isinstance(node.op, AllReduce)
+    nodes: Any = [node for node in depth if isinstance(node.op, AllReduce)]
+    nodes.sort(key=lambda node: (depth[node], node.op.made, node.op.number))
+    for position in range(1, len(nodes)):
+        node, token = nodes[position], nodes[position - 1].outputs[0]
+        if token not in node.inputs:
+            nodes[position] = node.op.make_node(*node.inputs[: node.op.n_tensors], token)
+            pairs = list(zip(node.outputs, nodes[position].outputs, strict=True))
+            fgraph.replace_all_validate(pairs, reason="order_reductions")
 
 
 class LoadConversion(GraphRewriter):
@@ -54,9 +62,20 @@ class LoadConversion(GraphRewriter):
 
     def apply(self, fgraph: FunctionGraph) -> None:
         """Import the module; without it numba would leave the operation to Python."""
-        is_needed = any(isinstance(node.op, AllReduce) for node in fgraph.apply_nodes)
-        if is_needed and (self.backend != "numba" or numba_is_ready()):
-            import_module(f"updates.distributed.{self.backend}_reduction")
+        if any(isinstance(node.op, AllReduce) for node in fgraph.apply_nodes):
+            load_conversion(self.backend)
+
+
+def load_conversion(backend: str) -> None:
+    """Import the module; numba can do without, by calling Python."""
+    if backend == "jax":
+        with JAX_REDUCTION.needed():
+            import_module("updates.distributed.jax_reduction")
+    elif numba_is_ready():
+        try:
+            import_module("updates.distributed.numba_reduction")
+        except Exception as error:
+            KERNEL.give_up(error)
 
 
 # After elementwise fusion (49), before the in-place rewrites (49.5 on).

@@ -12,6 +12,7 @@ from hashlib import sha256
 from typing import Any
 
 import numpy as np
+import pytensor
 from numba import types
 from numba.extending import box, intrinsic, models, register_model
 from pytensor.graph import fg
@@ -21,8 +22,8 @@ from pytensor.graph.op import Op
 from pytensor.link.numba.cache import compile_numba_function_src
 from pytensor.link.numba.dispatch.basic import (
     cache_key_for_constant,
+    numba_funcify_and_cache_key,
     numba_funcify_ensure_cache,
-    numba_funcify_FunctionGraph,
     numba_njit,
     numba_typify,
     register_funcify_and_cache_key,
@@ -39,24 +40,89 @@ from updates.multi_tensor.kernel import (
     out_of_line,
 )
 from updates.multi_tensor.op import MultiTensor
+from updates.private import KERNEL
+
+# The graph inside a loop is of a class of its own in newer versions of PyTensor.
+GRAPH = getattr(fg, "AbstractFunctionGraph", FunctionGraph)
+
+PYTENSORS_OWN = numba_funcify_and_cache_key.dispatch(GRAPH)
+if PYTENSORS_OWN is numba_funcify_and_cache_key.dispatch(object):
+    raise TypeError("numba_funcify_and_cache_key does not convert function graphs")
 
 LINEAR_ALGEBRA = tuple(
     f"pytensor.tensor.{name}" for name in ("blas", "linalg", "nlinalg", "slinalg")
 )
 
 
-# The graph inside a loop is of a class of its own in newer versions of PyTensor.
-@register_funcify_and_cache_key(getattr(fg, "AbstractFunctionGraph", FunctionGraph))
-def funcify(
-    fgraph: FunctionGraph,
+def funcify(fgraph: Any, *args: Any, **kwargs: Any) -> Any:
+    """Return the numba function of a graph and its key; PyTensor's own without our nodes."""
+
+    def ordinary() -> Any:
+        return PYTENSORS_OWN(fgraph, *args, **kwargs)
+
+    problem = None
+    try:
+        if not KERNEL.is_lost and any(type(node.op) in WRITERS for node in fgraph.apply_nodes):
+            return fast_function(fgraph, ordinary, *args, **kwargs)
+    except Exception as error:
+        problem = error
+    result = ordinary()  # before the warning, as it raises what is not about our nodes
+    if problem is not None:
+        KERNEL.give_up(problem)
+    return result
+
+
+def fast_function(
+    fgraph: Any,
+    ordinary: Callable[[], Any],
     node: Apply | None = None,
     fgraph_name: str = "numba_funcified_fgraph",
     **kwargs: Any,
 ) -> tuple[Any, str | None]:
-    """Return the numba function of a graph and its key; PyTensor's own without our nodes."""
-    if not any(type(apply.op) in WRITERS for apply in fgraph.apply_nodes):
-        return numba_funcify_FunctionGraph(fgraph, node=node, fgraph_name=fgraph_name, **kwargs)
-    return Conversion(fgraph, **kwargs).function(fgraph_name)
+    """Return our numba function of a graph, which becomes PyTensor's if numba refuses it."""
+    function, key = Conversion(fgraph, **kwargs).function(fgraph_name)
+    with_fallback(function, ordinary)
+    # What PyTensor does not keep in its cache it compiles again, from the Python function.
+    arguments = ", ".join(f"v{k}" for k in range(len(fgraph.inputs)))
+    source = f"def {fgraph_name}({arguments}): return function({arguments})"
+    function.py_func = compile_numba_function_src(source, fgraph_name, {"function": function})
+    return function, key
+
+
+def with_fallback(function: Any, ordinary: Callable[[], Any]) -> None:
+    """Let another function take the place of a numba function that does not compile.
+
+    numba compiles a function when another calls it, asks it for the type of the call first and for
+    the code after that, and lets it go with its code as soon as nothing refers to it.
+    """
+    get_call_template, get_overload = function.get_call_template, function.get_overload
+    instead: list[Any] = []
+
+    def call_template(*args: Any, **kwargs: Any) -> Any:
+        if not instead:
+            try:
+                return get_call_template(*args, **kwargs)
+            except Exception as error:
+                [other, _] = ordinary()
+                template = other.get_call_template(*args, **kwargs)
+                instead.append(other)
+                KERNEL.give_up(error)
+                return template
+        return instead[0].get_call_template(*args, **kwargs)
+
+    def overload(*args: Any, **kwargs: Any) -> Any:
+        return (instead[0].get_overload if instead else get_overload)(*args, **kwargs)
+
+    function.get_call_template, function.get_overload = call_template, overload
+
+
+def funcify_multi_tensor(op: MultiTensor, node: Apply, **kwargs: Any) -> tuple[Any, str | None]:
+    """Return the numba function of a node in PyTensor's own conversion: one loop after another."""
+    inputs = [variable.type() for variable in node.inputs]
+    nodes = [op.elemwise.make_node(*own) for own in op.elemwise_inputs(inputs)]
+    outputs = [output for elemwise in nodes for output in elemwise.outputs]
+    graph = FunctionGraph(inputs, outputs, clone=False)
+    return numba_funcify_and_cache_key(graph, squeeze_output=True)
 
 
 class Conversion:
@@ -109,7 +175,8 @@ class Conversion:
             self.lines += [f"return ({', '.join(outputs)},)"]
         source = "\n    ".join([f"def {name}({', '.join(parameters)}):", *self.lines])
         self.keys += [key for key, _ in self.functions]
-        key = sha256(repr((VERSION, source, self.keys)).encode()).hexdigest()
+        what = (VERSION, pytensor.__version__, source, self.keys)
+        key = sha256(repr(what).encode()).hexdigest()
         function = compile_numba_function_src(source, name, self.globals)
         return numba_njit(function), key if self.cachable else None
 
@@ -267,3 +334,8 @@ def append_input(typing_context: Any, outputs: Any, array: Any) -> Any:
         return context.get_dummy_value()
 
     return types.none(outputs, array), codegen
+
+
+# Last, when everything above has worked.
+register_funcify_and_cache_key(MultiTensor)(funcify_multi_tensor)
+register_funcify_and_cache_key(GRAPH)(funcify)

@@ -68,5 +68,11 @@ class MultiTensor(Op):
         return Apply(self, list(inputs), outputs)
 
     def perform(self, node: Apply, inputs: Any, output_storage: Any) -> None:
-        """Refuse: the node is made for compiled functions of the numba backend alone."""
-        raise NotImplementedError(f"{self} runs on PyTensor's numba backend only")
+        """Compute one tensor after the other, in a process that cannot compile the node."""
+        n_in, n_out = len(self.scalars), self.elemwise.scalar_op.nout
+        for tensor, own in enumerate(self.elemwise_inputs(node.inputs)):
+            self.elemwise.perform(
+                self.elemwise.make_node(*own),
+                inputs[tensor * n_in : (tensor + 1) * n_in],
+                output_storage[tensor * n_out : (tensor + 1) * n_out],
+            )

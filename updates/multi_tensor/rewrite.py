@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from pytensor.graph.basic import Apply, Variable
-from pytensor.graph.features import ReplaceValidate
+from pytensor.graph.features import FullHistory, ReplaceValidate
 from pytensor.graph.fg import FunctionGraph
 from pytensor.graph.rewriting.basic import GraphRewriter
 from pytensor.graph.traversal import ancestors
@@ -22,6 +22,7 @@ from pytensor.tensor.type import TensorType
 
 from updates.multi_tensor import numba_is_ready
 from updates.multi_tensor.op import MultiTensor
+from updates.private import KERNEL
 
 # float16 and complex numbers stay with PyTensor's own loops.
 KINDS = "biuf"
@@ -32,25 +33,42 @@ class GroupUpdates(GraphRewriter):
 
     def add_requirements(self, fgraph: FunctionGraph) -> None:
         """Ask for replacements that are undone when they would make a cycle."""
-        fgraph.attach_feature(ReplaceValidate())
+        try:
+            fgraph.attach_feature(ReplaceValidate())
+        except Exception as error:
+            KERNEL.give_up(error)
 
     def apply(self, fgraph: FunctionGraph) -> None:
-        """Rewrite the graph of a function with updates."""
-        if not (fgraph.update_mapping and numba_is_ready()):
-            return
-        positions: Any = fgraph.update_mapping  # of the outputs that are next values
-        updated = {fgraph.outputs[position] for position in positions}
-        candidates = [
-            node
-            for node in fgraph.toposort()
-            if not updated.isdisjoint(node.outputs) and qualifies(node)
-        ]
-        groups: dict[tuple, list[Apply]] = {}
-        for node in without_sums(fgraph, candidates):
-            groups.setdefault(formula(node), []).append(node)
-        for nodes in filter(has_kernel, groups.values()):
-            for independent in without_paths(fgraph, nodes):
-                merge(fgraph, independent)
+        """Rewrite the graph of a function with updates, or leave it exactly as it was."""
+        try:
+            if fgraph.update_mapping and numba_is_ready():
+                history = FullHistory()
+                fgraph.attach_feature(history)
+                try:
+                    group(fgraph)
+                    fgraph.remove_feature(history)
+                except Exception:
+                    history.goto(0)
+                    raise
+        except Exception as error:
+            KERNEL.give_up(error)
+
+
+def group(fgraph: FunctionGraph) -> None:
+    """Replace the updates of a graph, formula by formula."""
+    positions: Any = fgraph.update_mapping  # of the outputs that are next values
+    updated = {fgraph.outputs[position] for position in positions}
+    candidates = [
+        node
+        for node in fgraph.toposort()
+        if not updated.isdisjoint(node.outputs) and qualifies(node)
+    ]
+    groups: dict[tuple, list[Apply]] = {}
+    for node in without_sums(fgraph, candidates):
+        groups.setdefault(formula(node), []).append(node)
+    for nodes in filter(has_kernel, groups.values()):
+        for independent in without_paths(fgraph, nodes):
+            merge(fgraph, independent)
 
 
 def qualifies(node: Apply) -> bool:
