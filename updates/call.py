@@ -263,6 +263,10 @@ class State:
         """Cast a float64 symbol of the whole call to the parameter's dtype."""
         return self.call.cast(symbol, self.param.type.dtype)
 
+    def wide(self, hyperparameter: Any) -> Any:
+        """Return a hyperparameter in float64, in which norms are, as if never rounded."""
+        return self.call.cast(hyperparameter, "float64")
+
     def normal(self, seed: int) -> TensorVariable:
         """Draw standard normal noise of the dtype and shape of the parameter."""
         return self.call.normal(self.param, seed)

@@ -138,7 +138,10 @@ def tensors_transform(formula: Callable[Concatenate[Gradients, P], R]) -> Tensor
 
 
 def tensor_transform(formula: Callable[Concatenate[Tensor, P], Tensor]) -> TensorTransform[P]:
-    """Make a transform of one tensor of a formula; a list of tensors is refused."""
+    """Make a transform of one tensor of a formula; a list of tensors is refused.
+
+    The formula takes the tensor, and hyperparameters as float64 symbols.
+    """
     of_one: Callable[..., Tensor] = formula
     first, *parameters = parameters_of(formula)
     declaration = Declaration(
@@ -152,7 +155,7 @@ def tensor_transform(formula: Callable[Concatenate[Tensor, P], Tensor]) -> Tenso
     def run(arguments: dict[str, Any]) -> Tensor:
         tensor = checked_tensor(first.name, arguments.pop(first.name))
         grads = Gradients([tensor], arguments, declaration.kinds)
-        return of_one(tensor, **grads.symbols.in_dtype(tensor.type.dtype))
+        return of_one(tensor, **grads.symbols.in_dtype("float64"))
 
     return declare(formula, declaration, run, _SHARED)
 

@@ -305,14 +305,16 @@ class Symbols:
         return self._by_dtype[dtype]
 
     def like(self, symbol: Any, dtype: str) -> Any:
-        """Return the hyperparameter whose float64 symbol is given in a dtype, or None for others.
+        """Return the hyperparameter whose symbol is given in another dtype, or None for others.
 
-        Casting the float64 symbol would not do: a floor differs from dtype to dtype, and a number
-        may leave its range by rounding.
+        Casting the symbol would not do: a floor differs from dtype to dtype, and a number is
+        rounded differently.
         """
-        names = (name for name, known in self.in_dtype("float64").items() if known is symbol)
-        name = next(names, None)
-        return None if name is None else self.in_dtype(dtype)[name]
+        for symbols in self._by_dtype.values():
+            for name, known in symbols.items():
+                if known is symbol:
+                    return self.in_dtype(dtype)[name]
+        return None
 
 
 def kind_in(annotation: Any) -> tuple[Kind | None, bool]:

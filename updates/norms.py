@@ -1,11 +1,19 @@
 """Norms over whole tensors, and quotients of them.
 
 - ``sum_of_squares``, ``joint_norm``: over all elements of some tensors
+- ``norm_over``: over some axes of a tensor
+- ``root_mean_square``: of all elements of a tensor
+- ``mean_over``: the mean over some axes of a tensor
 - ``scaled``: a tensor times a factor that comes of its norm
 - ``ratio``: a quotient in which 0 / 0 is 0
+
+They are computed in float64, where the squares of narrower dtypes neither overflow nor underflow.
+Float64 tensors whose squares would are scaled by a power of two, so that their norm is right
+wherever it can be represented. All other norms are not changed by that, not in a single bit.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import pytensor.tensor as pt
@@ -15,15 +23,29 @@ from updates import provenance
 
 
 def sum_of_squares(tensors: Iterable[TensorVariable]) -> TensorVariable:
-    """Sum the squares of all elements in float64, where those of float32 cannot overflow."""
-    squares = [pt.sum(provenance.cast(tensor, "float64") ** 2) for tensor in tensors]
-    total = pt.add(*squares) if len(squares) > 1 else squares[0]
-    return provenance.mark(total, joint="sum of squares")
+    """Return the sum of the squares of all elements."""
+    return _sum_of_squares(_widened(tensors))
 
 
 def joint_norm(tensors: Iterable[TensorVariable]) -> TensorVariable:
-    """Return the float64 L2 norm of all tensors taken together."""
-    return provenance.mark(pt.sqrt(sum_of_squares(tensors)), joint="norm")
+    """Return the L2 norm of all tensors taken together."""
+    return _root(tensors, root=lambda total: provenance.mark(pt.sqrt(total), joint="norm"))
+
+
+def norm_over(tensor: TensorVariable, axes: Sequence[int]) -> TensorVariable:
+    """Return the L2 norms over some axes, which stay with length 1."""
+    return _root([tensor], lambda wide: pt.sum(wide[0] ** 2, axis=axes, keepdims=True))
+
+
+def root_mean_square(tensor: TensorVariable) -> TensorVariable:
+    """Return the root of the mean square of all elements; that of an empty tensor is 0."""
+    return _root([tensor], root=lambda total: pt.sqrt(total / pt.maximum(1, tensor.size)))
+
+
+def mean_over(tensor: TensorVariable, axes: Sequence[int]) -> TensorVariable:
+    """Return the means over some axes, which stay with length 1, in the dtype of the tensor."""
+    [wide] = _widened([tensor])
+    return provenance.cast(pt.mean(wide, axis=axes, keepdims=True), tensor.type.dtype)
 
 
 def scaled(tensor: TensorVariable, factor: TensorVariable, norm: TensorVariable) -> TensorVariable:
@@ -42,3 +64,41 @@ def ratio(numerator: TensorVariable, denominator: TensorVariable) -> TensorVaria
     is_zero = pt.eq(denominator, 0)
     divisor = provenance.reads_as(pt.switch(is_zero, 1, denominator), 2)
     return provenance.reads_as(pt.switch(is_zero, 0, numerator / divisor), 2)
+
+
+def _widened(tensors: Iterable[TensorVariable]) -> list[Any]:
+    return [provenance.cast(tensor, "float64") for tensor in tensors]
+
+
+def _sum_of_squares(tensors: Sequence[Any]) -> TensorVariable:
+    squares = [pt.sum(tensor**2) for tensor in tensors]
+    total = pt.add(*squares) if len(squares) > 1 else squares[0]
+    return provenance.mark(total, joint="sum of squares")
+
+
+def _root(
+    tensors: Iterable[TensorVariable],
+    total_of: Callable[[Sequence[Any]], TensorVariable] = _sum_of_squares,
+    root: Callable[[TensorVariable], TensorVariable] = pt.sqrt,
+) -> TensorVariable:
+    """Take a root of a sum of squares, though squares may be too large or too small for a dtype.
+
+    The sum tells whether they are. If so, the root is that of the tensors times a power of two,
+    and if not, times 1. So there is one pass over the tensors more; finding the largest element
+    would take as long in C, and far longer in numba.
+    """
+    given = list(tensors)
+    wide = _widened(given)
+    total = total_of(wide)
+    plain = root(total)
+    if all(tensor.type.dtype != plain.type.dtype for tensor in given):
+        return plain  # all squares fit
+    info = np.finfo(plain.type.dtype)
+    exponent = info.nmant - info.minexp // 2
+    low, high, up, down, one = (
+        pt.constant(np.ldexp(1.0, power), dtype=plain.type.dtype)
+        for power in (info.minexp // 2, info.maxexp * 3 // 4, exponent, -exponent, 0)
+    )
+    scale = pt.switch(total < low, up, pt.switch(total > high, down, one))
+    careful = root(total_of([tensor * scale for tensor in wide])) / scale
+    return provenance.reads_as(pt.switch(pt.eq(scale, 1), plain, careful), 1)

@@ -24,7 +24,7 @@ from updates.hyperparameters import (
     PositiveNumber,
     WeightDecay,
 )
-from updates.norms import ratio, sum_of_squares
+from updates.norms import joint_norm, ratio, sum_of_squares
 from updates.rule import joint_rule
 from updates.rules.moments import moments
 
@@ -59,8 +59,8 @@ def dog(
     """
     starts, grads = _starts(call), _decayed_grads(call, weight_decay)
     max_distance, squares = call.scalar("max_distance"), call.scalar("sum_of_squares")
-    first_distance = initial_step * (1 + pt.sqrt(sum_of_squares(starts)))
-    distance = pt.maximum(first_distance, pt.sqrt(_square_distance(call, starts)))
+    first_distance = initial_step * (1 + joint_norm(starts))
+    distance = pt.maximum(first_distance, joint_norm(_ways(call, starts)))
     max_distance = call.update(max_distance, pt.maximum(max_distance, distance))
     squares = call.update(squares, squares + sum_of_squares(grads))
     rate = _rest_at_zero(squares, ratio(max_distance, pt.sqrt(squares + epsilon)))
@@ -101,7 +101,7 @@ def dowg(
     max_distance = call.scalar("max_square_distance")
     squares = call.scalar("weighted_sum_of_squares")
     first_distance = epsilon if initial_distance is None else initial_distance**2
-    distance = pt.maximum(first_distance, _square_distance(call, starts))
+    distance = pt.maximum(first_distance, sum_of_squares(_ways(call, starts)))
     max_distance = call.update(max_distance, pt.maximum(max_distance, distance))
     squares = call.update(squares, squares + max_distance * sum_of_squares(grads))
     rate = _rest_at_zero(squares, ratio(max_distance, pt.sqrt(squares) + epsilon))
@@ -224,8 +224,9 @@ def _decayed_grads(call: Call, weight_decay: WeightDecay) -> list[Tensor]:
     return [grad + state.cast(weight_decay) * param for state, param, grad in call]
 
 
-def _square_distance(call: Call, starts: list[Tensor]) -> Tensor:
-    return sum_of_squares(p - start for p, start in zip(call.params, starts, strict=True))
+def _ways(call: Call, starts: list[Tensor]) -> list[Tensor]:
+    """Return how far each parameter has come."""
+    return [param - start for param, start in zip(call.params, starts, strict=True)]
 
 
 def _rest_at_zero(squares: Tensor, rate: Tensor) -> Tensor:

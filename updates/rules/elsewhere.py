@@ -45,7 +45,7 @@ def sam(
     Improving Generalization", arXiv:2010.01412.
     """
     scale = ratio(pt.constant(1), joint_norm(call.grads))
-    points = [param + state.cast(rho) * state.cast(scale) * grad for state, param, grad in call]
+    points = [param + state.cast(rho * scale * grad) for state, param, grad in call]
     grads = _grads_at(call, points)
     with unnamed():
         return rule(grads, call.params)
