@@ -53,10 +53,12 @@ def scaled(tensor: TensorVariable, factor: TensorVariable, norm: TensorVariable)
 
     Zero times infinity would say the same, but PyTensor's rewrites do not keep it.
     """
-    product = provenance.cast(tensor * factor, tensor.type.dtype)
-    culprits = pt.switch(pt.isinf(tensor) | pt.isnan(tensor), pt.constant(np.nan), 0)
-    guarded = pt.switch(norm < np.inf, product, pt.cast(culprits, tensor.type.dtype))
-    return provenance.reads_as(guarded, 1)
+    dtype = tensor.type.dtype
+    product = provenance.cast(tensor * factor, dtype)
+    # A sine is finite, and NaN of an infinity. A constant NaN would alarm `NanGuardMode`.
+    culprits = pt.switch(pt.isinf(tensor) | pt.isnan(tensor), pt.cast(pt.sin(norm), dtype), 0)
+    guarded = pt.switch(pt.isinf(norm) | pt.isnan(norm), culprits, product)
+    return provenance.reads_as(guarded, 2)
 
 
 def ratio(numerator: TensorVariable, denominator: TensorVariable) -> TensorVariable:
@@ -83,22 +85,36 @@ def _root(
 ) -> TensorVariable:
     """Take a root of a sum of squares, though squares may be too large or too small for a dtype.
 
-    The sum tells whether they are. If so, the root is that of the tensors times a power of two,
-    and if not, times 1. So there is one pass over the tensors more; finding the largest element
-    would take as long in C, and far longer in numba.
+    The sum tells whether they are. If so, the root is that of the tensors in other units, powers
+    of two. So there is one pass over the tensors more; finding the largest element would take as
+    long in C, and far longer in numba.
     """
     given = list(tensors)
     wide = _widened(given)
     total = total_of(wide)
     plain = root(total)
-    if all(tensor.type.dtype != plain.type.dtype for tensor in given):
+    if all(tensor.type.dtype != total.type.dtype for tensor in given):
         return plain  # all squares fit
-    info = np.finfo(plain.type.dtype)
-    exponent = info.nmant - info.minexp // 2
-    low, high, up, down, one = (
-        pt.constant(np.ldexp(1.0, power), dtype=plain.type.dtype)
-        for power in (info.minexp // 2, info.maxexp * 3 // 4, exponent, -exponent, 0)
+    # Neither of the two is a large number, which `NanGuardMode` would take for an error.
+    info = np.finfo(total.type.dtype)
+    reduction, unit = _reduction(total, info), _unit(total, info)
+    root_in_units = root(total_of([tensor * reduction / unit for tensor in wide]))
+    careful = root_in_units * unit / reduction
+    fits = pt.eq(reduction, unit)
+    return provenance.reads_as(pt.switch(fits, plain, careful), 1)
+
+
+def _reduction(total: TensorVariable, info: np.finfo) -> TensorVariable:
+    """Return what tensors are multiplied by so that no square overflows: 1 or a power of two."""
+    reduction = pt.constant(np.ldexp(1.0, info.minexp // 2 - info.nmant), dtype=total.type.dtype)
+    return pt.switch(pt.isinf(total), reduction, pt.constant(1, dtype=total.type.dtype))
+
+
+def _unit(total: TensorVariable, info: np.finfo) -> TensorVariable:
+    """Return what tensors are divided by so that no square underflows: 1 or a power of two."""
+    least = info.minexp + 3 * info.nmant // 2
+    low, unit, smaller_unit, one = (
+        pt.constant(np.ldexp(1.0, exponent), dtype=total.type.dtype)
+        for exponent in (least, least // 2 - 16, (info.minexp - info.nmant) // 2 - 8, 0)
     )
-    scale = pt.switch(total < low, up, pt.switch(total > high, down, one))
-    careful = root(total_of([tensor * scale for tensor in wide])) / scale
-    return provenance.reads_as(pt.switch(pt.eq(scale, 1), plain, careful), 1)
+    return pt.switch(pt.eq(total, 0), smaller_unit, pt.switch(total < low, unit, one))

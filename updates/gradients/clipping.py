@@ -236,4 +236,6 @@ def _axes_of_each(params: list[Any], norm_axes: Any) -> list[tuple[int, ...]]:
 
 def _clipped(tensor: Tensor, norm: Tensor, bound: Tensor) -> Tensor:
     """Scale down to the bound, by a factor that is exactly 1 at or under it."""
-    return scaled(tensor, pt.switch(norm <= bound, 1, bound / norm), norm)
+    fits = norm <= bound
+    divisor = provenance.reads_as(pt.switch(fits, 1, norm), 2)
+    return scaled(tensor, pt.switch(fits, 1, bound / divisor), norm)

@@ -1,0 +1,116 @@
+"""PyTensor's own watchers of numbers have nothing to say about the library.
+
+Each function that makes or changes updates is in a table, and trains a healthy model.
+"""
+
+import numpy as np
+import pytensor
+import pytensor.tensor as pt
+import pytest
+from catalogue import COMPOSITIONS, RULES, loss_of, parameters
+from pytensor.compile.debug.nanguardmode import NanGuardMode
+
+import updates
+from updates import gradients, schedules, transforms
+
+sgd = updates.sgd(learning_rate=0.02)
+half, slow = pytensor.shared(np.float32(0.5)), updates.cosine_decay(0.05, 10)
+
+GRADIENTS = {
+    "norm_constraint": lambda g, p: [updates.norm_constraint(x, 0.5, range(x.ndim)) for x in g[:3]],
+    "total_norm_constraint": lambda g, p: updates.total_norm_constraint(g, half),
+    "centralize_gradients": lambda g, p: updates.centralize_gradients(g),
+    "scale_gradients": lambda g, p: updates.scale_gradients(g, half),
+    "zero_nonfinite": lambda g, p: updates.zero_nonfinite(g),
+    "clip_by_value": lambda g, p: updates.clip_by_value(g, half),
+    "clip_by_norm": lambda g, p: updates.clip_by_norm(g, 0.5),
+    "clip_by_global_norm": lambda g, p: updates.clip_by_global_norm(g, 0.5, return_norm=True)[0],
+    "adaptive_clip": lambda g, p: updates.adaptive_clip(g, p),
+    "normalize_gradients": lambda g, p: updates.normalize_gradients(g),
+    "add_weight_decay": lambda g, p: updates.add_weight_decay(g, p, 0.1),
+    "add_l1_penalty": lambda g, p: updates.add_l1_penalty(g, p, 0.1),
+    "add_gradient_noise": lambda g, p: updates.add_gradient_noise(g),
+}
+UPDATES = {
+    "apply_momentum": lambda u, loss: updates.apply_momentum(u),
+    "apply_nesterov_momentum": lambda u, loss: updates.apply_nesterov_momentum(u),
+    "apply_ema": lambda u, loss: updates.apply_ema(u),
+    "apply_lookahead": lambda u, loss: updates.apply_lookahead(u, every=2),
+    "apply_weight_decay": lambda u, loss: updates.apply_weight_decay(u, weight_decay=slow),
+    "apply_norm_constraint": lambda u, loss: updates.apply_norm_constraint(u, list(u)[0], 1.0),
+    "apply_bounds": lambda u, loss: updates.apply_bounds(u, low=-1),
+    "apply_if_finite": lambda u, loss: updates.apply_if_finite(u),
+    "reduce_on_plateau": lambda u, loss: updates.reduce_on_plateau(u, loss, every=2, patience=1),
+    "freeze": lambda u, loss: updates.freeze(u, lambda param: param.ndim == 0),
+    "merge_updates": lambda u, loss: updates.merge_updates(u),
+}
+SCHEDULES = {
+    "constant_schedule": updates.constant_schedule(0.1),
+    "piecewise_constant": updates.piecewise_constant([2, 4], [0.1, half, 0.01]),
+    "step_decay": updates.step_decay(0.1, 2),
+    "linear_schedule": updates.linear_schedule(0.1, 0.0, 3),
+    "polynomial_decay": updates.polynomial_decay(0.1, 0.0, 3, power=2.0),
+    "exponential_decay": updates.exponential_decay(0.1, 2, 0.5, end_value=0.01),
+    "inverse_time_decay": updates.inverse_time_decay(0.1, 2, 0.5),
+    "inverse_sqrt": updates.inverse_sqrt(0.1, 2),
+    "cosine_decay": slow,
+    "cosine_restarts": updates.cosine_restarts(0.1, 2, decay=0.5),
+    "one_cycle": updates.one_cycle(0.1, 4),
+    "warmup": updates.warmup(updates.step_decay(0.1, 2), 2),
+    "join_schedules": updates.join_schedules([slow, 0.1], [2]),
+}
+
+
+def with_gradients(transform):
+    def rule(loss, params):
+        grads = updates.get_or_compute_grads(loss, params)
+        transformed = transform(grads, params)
+        return sgd(transformed, params[: len(transformed)])
+
+    return rule
+
+
+def with_updates(transform):
+    return lambda loss, params: transform(sgd(loss, params), loss)
+
+
+EVERYTHING = {
+    **{repr(row.rule): row.rule for row in RULES},
+    **{composition.__name__: composition for composition in COMPOSITIONS},
+    **{name: with_gradients(transform) for name, transform in GRADIENTS.items()},
+    **{name: with_updates(transform) for name, transform in UPDATES.items()},
+    **{name: updates.adam(learning_rate=schedule) for name, schedule in SCHEDULES.items()},
+    "halflife_to_decay": updates.momentum(
+        learning_rate=0.1, momentum=updates.halflife_to_decay(half)
+    ),
+}
+everything = pytest.mark.parametrize("rule", EVERYTHING.values(), ids=EVERYTHING)
+
+
+def test_everything_is_in_the_tables():
+    functions = {*gradients.__all__, *transforms.__all__, *schedules.__all__}
+    # Those that return neither updates nor gradients, and those that are among the compositions.
+    others = {"get_or_compute_grads", "averages", "use_averages", "accumulate_gradients"}
+    others |= {"Schedule", "schedule_values"}
+    assert functions - others == {*GRADIENTS, *UPDATES, *SCHEDULES, "halflife_to_decay"}
+
+
+def model(dtype):
+    """Give a loss with one more parameter, which it does not depend on: zeros are healthy, too."""
+    params = parameters((dtype,) * 4)
+    resting = pytensor.shared(np.zeros((2, 2), dtype=dtype), name="resting")
+    return loss_of(params) + 0 * pt.sum(resting), [*params, resting]
+
+
+@everything
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    "rewrites", ["minimum_compile", pytest.param("fast_compile", marks=pytest.mark.slow)]
+)
+def test_nan_guard_mode_has_nothing_to_complain_of(rule, dtype, rewrites):
+    loss, params = model(dtype)
+    with pytensor.config.change_flags(cxx=""):  # compiling in C would take far longer
+        mode = NanGuardMode(optimizer=rewrites)
+        step = pytensor.function([], updates=rule(loss, params), mode=mode)
+    for _ in range(4):
+        step()
