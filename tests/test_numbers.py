@@ -3,15 +3,18 @@
 Each function that makes or changes updates is in a table, and trains a healthy model.
 """
 
+import inspect
+
 import numpy as np
 import pytensor
 import pytensor.tensor as pt
 import pytest
-from catalogue import COMPOSITIONS, RULES, loss_of, parameters
+from catalogue import COMPOSITIONS, RULES, every_rule, loss_of, parameters, run
 from pytensor.compile.debug.nanguardmode import NanGuardMode
 
 import updates
 from updates import gradients, schedules, transforms
+from updates.hyperparameters import REQUIRED
 
 sgd = updates.sgd(learning_rate=0.02)
 half, slow = pytensor.shared(np.float32(0.5)), updates.cosine_decay(0.05, 10)
@@ -37,7 +40,7 @@ UPDATES = {
     "apply_ema": lambda u, loss: updates.apply_ema(u),
     "apply_lookahead": lambda u, loss: updates.apply_lookahead(u, every=2),
     "apply_weight_decay": lambda u, loss: updates.apply_weight_decay(u, weight_decay=slow),
-    "apply_norm_constraint": lambda u, loss: updates.apply_norm_constraint(u, list(u)[0], 1.0),
+    "apply_norm_constraint": lambda u, loss: updates.apply_norm_constraint(u, next(iter(u)), 1.0),
     "apply_bounds": lambda u, loss: updates.apply_bounds(u, low=-1),
     "apply_if_finite": lambda u, loss: updates.apply_if_finite(u),
     "reduce_on_plateau": lambda u, loss: updates.reduce_on_plateau(u, loss, every=2, patience=1),
@@ -114,3 +117,36 @@ def test_nan_guard_mode_has_nothing_to_complain_of(rule, dtype, rewrites):
         step = pytensor.function([], updates=rule(loss, params), mode=mode)
     for _ in range(4):
         step()
+
+
+@every_rule
+def test_the_defaults_of_every_rule_are_admitted_in_float16(row):
+    params = parameters(("float16",) * 4)
+    arguments = inspect.signature(row.rule.rule).parameters
+    needed = {name: 0.5 for name, given in arguments.items() if given.default is REQUIRED}
+    dictionary = row.rule.rule(loss_of(params), params, **needed)
+    assert {dictionary[param].type.dtype for param in params} == {"float16"}
+
+
+@pytest.mark.parametrize("convert", [float, pytensor.shared, np.float32])
+@pytest.mark.parametrize(
+    ("rule", "decays"),
+    [
+        (updates.adopt, {"beta2": 0.9999}),
+        (updates.ademamix, {"beta2": 0.999, "beta3": 0.9999}),
+        (updates.adam, {"beta1": 0.9, "beta2": 0.9999}),
+        (updates.prodigy, {"beta2": 0.9999, "beta3": 0.9999}),
+    ],
+)
+def test_a_decay_that_float16_has_not_is_kept_all_the_same(rule, decays, convert):
+    def trained(dtype):
+        start = np.array([[1, -2, 0.5], [0.25, 3, -1]])
+        w = pytensor.shared(start.astype(dtype), name="w")
+        given = {name: convert(value) for name, value in decays.items()}
+        dictionary = rule(pt.sum(w**2), [w], learning_rate=0.01, **given)
+        assert {v.type.dtype for v in dictionary if v.name.startswith("w")} == {dtype}
+        return run(dictionary, steps=5)
+
+    coarse, fine = trained("float16"), trained("float64")
+    for name, value in coarse.items():
+        np.testing.assert_allclose(value, fine[name], rtol=1e-2, atol=1e-5, err_msg=name)

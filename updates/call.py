@@ -154,11 +154,13 @@ class Call:
 
     def update(self, variable: Any, new_value: T) -> T:
         """Write the next value of a variable into the dictionary, and return that value."""
-        old, new = variable.type, new_value.type  # type: ignore[attr-defined]
+        value: Any = new_value
+        if (variable.type.dtype, value.type.dtype) == ("float16", "float32"):
+            new_value = value = provenance.cast(value, "float16")  # a decay is float32
+        old, new = variable.type, value.type
         if (new.dtype, new.ndim) != (old.dtype, old.ndim):
             raise TypeError(f"the next value of {variable} is {new}, not {old}")
         target = whole(variable)
-        value: Any = new_value
         if target is not variable:
             value = written(variable, value)
         self.updates[target] = value

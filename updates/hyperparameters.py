@@ -108,6 +108,9 @@ class Kind(ABC):
 class Scalar(Kind):
     """A number, a symbolic scalar, a shared variable or a schedule; it enters the formula.
 
+    A decay, which is below 1, is float32 beside float16: 0.9999 would be 1, and 0.999 would be
+    0.99902. What a formula makes of it is rounded to float16 when it is kept.
+
     With `has_floor` it is an epsilon, at least the smallest normal number of its dtype: then a zero
     gradient divided by a size of zero is zero. Beside any other size that is lost in rounding,
     except in float16, where it is 6e-5 and 1e-8 would be 0.
@@ -147,6 +150,8 @@ class Scalar(Kind):
         """
         if isinstance(value, Constant):
             value = value.data.item()
+        if self.interval is FRACTION and dtype == "float16":
+            dtype = "float32"
         least = np.finfo(dtype).tiny if self.has_floor else None
         if isinstance(value, Variable):
             symbol = provenance.cast(value, dtype)

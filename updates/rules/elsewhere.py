@@ -76,7 +76,9 @@ def nesterov_lookahead(
         state.cast(momentum) * velocity
         for state, velocity in zip(call.states, velocities, strict=True)
     ]
-    points = [param + lead for param, lead in zip(call.params, leads, strict=True)]
+    points = [
+        state.cast(state.param + lead) for state, lead in zip(call.states, leads, strict=True)
+    ]
     grads = _grads_at(call, points)
     for state, velocity, lead, grad in zip(call.states, velocities, leads, grads, strict=True):
         velocity_new = state.update(velocity, lead - state.cast(learning_rate) * grad)
