@@ -76,6 +76,19 @@ def test_norms_and_means_neither_overflow_nor_underflow(case, dtype, size):
     assert_close([value], [formula(*given)], dtype if case == "mean_over" else "float64")
 
 
+@pytest.mark.parametrize(
+    ("dtype", "size"), [case for case in CASES if case[0] != "float64"] + SUBNORMAL[:1]
+)
+@pytest.mark.parametrize("case", FUNCTIONS)
+def test_norms_are_right_without_float64_too(case, dtype, size):
+    function, formula = FUNCTIONS[case]
+    given = tensors(dtype, size)
+    with pytensor.config.change_flags(floatX="float32", warn_float64="raise"):
+        value = computed(function(*map(pt.constant, given)))[0]
+    expected_dtype = dtype if case == "mean_over" else "float32"
+    assert_close([value], [formula(*given)], expected_dtype)
+
+
 @pytest.mark.parametrize("size", SIZES["float64"])
 @pytest.mark.parametrize("mode", [None, "FAST_COMPILE", "CVM", "JAX"])
 def test_no_rewrite_takes_the_scale_out_of_the_squares(mode, size):

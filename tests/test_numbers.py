@@ -9,7 +9,7 @@ import numpy as np
 import pytensor
 import pytensor.tensor as pt
 import pytest
-from catalogue import COMPOSITIONS, RULES, every_rule, loss_of, parameters, run
+from catalogue import AS_WRITTEN, COMPOSITIONS, RULES, every_rule, loss_of, parameters, run
 from pytensor.compile.debug.nanguardmode import NanGuardMode
 
 import updates
@@ -83,8 +83,8 @@ EVERYTHING = {
     **{name: with_gradients(transform) for name, transform in GRADIENTS.items()},
     **{name: with_updates(transform) for name, transform in UPDATES.items()},
     **{name: updates.adam(learning_rate=schedule) for name, schedule in SCHEDULES.items()},
-    "halflife_to_decay": updates.momentum(
-        learning_rate=0.1, momentum=updates.halflife_to_decay(half)
+    "halflife_to_decay": lambda loss, params: updates.momentum(
+        loss, params, 0.1, momentum=updates.halflife_to_decay(half)
     ),
 }
 everything = pytest.mark.parametrize("rule", EVERYTHING.values(), ids=EVERYTHING)
@@ -150,3 +150,33 @@ def test_a_decay_that_float16_has_not_is_kept_all_the_same(rule, decays, convert
     coarse, fine = trained("float16"), trained("float64")
     for name, value in coarse.items():
         np.testing.assert_allclose(value, fine[name], rtol=1e-2, atol=1e-5, err_msg=name)
+
+
+MODES = [
+    AS_WRITTEN,
+    *(pytest.param(mode, marks=pytest.mark.slow) for mode in ("FAST_COMPILE", "JAX", "NUMBA")),
+]
+# Numba takes about ten seconds to compile one of them.
+IN_NUMBA = ("lamb", "prodigy", "noisy_sgd", "clip_by_norm", "with_sam", "with_transforms")
+
+
+@everything
+@pytest.mark.filterwarnings("ignore:Skipping", "ignore:The RandomType SharedVariables")
+@pytest.mark.parametrize("mode", MODES, ids=["", "FAST_COMPILE", "JAX", "NUMBA"])
+def test_warn_float64_has_nothing_to_complain_of_in_float32_models(rule, mode, request):
+    if mode == "JAX":
+        pytest.importorskip("jax")
+    if mode == "NUMBA" and not any(name in request.node.name for name in IN_NUMBA):
+        pytest.skip("is compiled in the other modes")
+    flags = {"floatX": "float32", "warn_float64": "raise", "on_opt_error": "raise"}
+    with pytensor.config.change_flags(**flags):
+        loss, params = model("float32")
+        single = run(rule(loss, params), mode=mode)
+    if mode == "JAX":
+        return  # which draws other numbers in float32 than in float64
+    loss, params = model("float32")
+    usual = run(rule(loss, params), mode=mode)
+    assert single.keys() == usual.keys()
+    for name, value in single.items():
+        assert value.dtype != "float64"
+        np.testing.assert_allclose(value, usual[name], rtol=1e-3, atol=1e-4, err_msg=name)

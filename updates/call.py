@@ -23,6 +23,7 @@ from pytensor.tensor.variable import TensorVariable
 from updates import provenance
 from updates.arguments import is_float_tensor, kind_of
 from updates.hyperparameters import Kind, Scalar, Symbols, evaluate, is_schedule
+from updates.precision import wide
 from updates.rows import combined, whole, written
 from updates.state import copy_of, filled, full_like, generator, step_counter, zeros_like
 
@@ -76,6 +77,11 @@ class Call:
         What each of them is.
     writing : Writing
         What marks the next values.
+
+    Attributes
+    ----------
+    dtype : str
+        What is computed in that the parameters have in common, see `updates.precision`.
     """
 
     def __init__(
@@ -89,6 +95,7 @@ class Call:
         writing: provenance.Writing,
     ) -> None:
         self.owner = owner
+        self.dtype = wide(*(param.type.dtype for param in params))
         self.updates = updates
         self.loss: Any = writing.loss
         self.built: dict[Any, Any] = {}
@@ -123,8 +130,8 @@ class Call:
 
     @property
     def hyperparameters(self) -> dict[str, Any]:
-        """All hyperparameters by name, those that enter formulas as float64 symbols."""
-        return self.symbols.in_dtype("float64")
+        """All hyperparameters by name, those that enter formulas in the dtype of the call."""
+        return self.symbols.in_dtype(self.dtype)
 
     @property
     def params(self) -> list[Any]:
@@ -145,12 +152,12 @@ class Call:
 
     @functools.cached_property
     def time(self) -> TensorVariable:
-        """The number of this call, as a float64 scalar: 1, 2, 3, ..."""
-        return provenance.mark(pt.cast(self.step + 1, "float64"), symbol="t", owner=self.owner)
+        """The number of this call, as a scalar of the dtype of the call: 1, 2, 3, ..."""
+        return provenance.mark(pt.cast(self.step + 1, self.dtype), symbol="t", owner=self.owner)
 
     def scalar(self, slot: str, start: float = 0.0) -> TensorSharedVariable:
-        """Make a float64 state scalar for the whole call, named ``<rule>/<slot>``."""
-        return filled(f"{self.owner}/{slot}", "float64", start=start)
+        """Make a state scalar of the dtype of the call, named ``<rule>/<slot>``."""
+        return filled(f"{self.owner}/{slot}", self.dtype, start=start)
 
     def update(self, variable: Any, new_value: T) -> T:
         """Write the next value of a variable into the dictionary, and return that value."""
@@ -180,7 +187,7 @@ class Call:
 
     @once_a_call
     def cast(self, symbol: Any, dtype: str) -> Any:
-        """Cast a float64 symbol of the whole call, or a hyperparameter, to a parameter's dtype."""
+        """Cast a symbol of the whole call, or a hyperparameter, to a parameter's dtype."""
         own = self.symbols.like(symbol, dtype)
         return provenance.cast(symbol, dtype) if own is None else own
 
@@ -223,7 +230,7 @@ class State:
 
     @property
     def time(self) -> TensorVariable:
-        """The number of this call, as a float64 scalar: 1, 2, 3, ..."""
+        """The number of this call, as a scalar of the dtype of the call: 1, 2, 3, ..."""
         return self.call.time
 
     def zeros(self, slot: str, extra_axes: tuple[int, ...] = ()) -> Any:
@@ -262,12 +269,12 @@ class State:
         return average / _bias_correction(self, decay, average.type.dtype)
 
     def cast(self, symbol: Any) -> Any:
-        """Cast a float64 symbol of the whole call to the parameter's dtype."""
+        """Cast a symbol of the whole call to the parameter's dtype."""
         return self.call.cast(symbol, self.param.type.dtype)
 
     def wide(self, hyperparameter: Any) -> Any:
-        """Return a hyperparameter in float64, in which norms are, as if never rounded."""
-        return self.call.cast(hyperparameter, "float64")
+        """Return a hyperparameter in the dtype of the call, which is that of norms."""
+        return self.call.cast(hyperparameter, self.call.dtype)
 
     def normal(self, seed: int) -> TensorVariable:
         """Draw standard normal noise of the dtype and shape of the parameter."""

@@ -30,6 +30,7 @@ from pytensor.tensor.type import TensorType
 from pytensor.tensor.variable import TensorVariable
 
 from updates import provenance
+from updates.precision import wide
 
 ScheduleFunction = Callable[[Any], Any]
 Hyperparameter = Real | float | np.number | Variable | ScheduleFunction
@@ -163,7 +164,7 @@ class Scalar(Kind):
         return provenance.mark(constant, number=value)
 
     def seen(self, name: str, value: Any) -> Any:
-        return self.symbol(name, value, "float64")
+        return self.symbol(name, value, wide())
 
     def described(self, schedules: bool = True) -> tuple[str, str]:
         end = ", shared variable or schedule" if schedules else " or shared variable"

@@ -10,6 +10,7 @@
 They are computed in float64, where the squares of narrower dtypes neither overflow nor underflow.
 Float64 tensors whose squares would are scaled by a power of two, so that their norm is right
 wherever it can be represented. All other norms are not changed by that, not in a single bit.
+(Where the user forbids float64, the same holds of float32: see `updates.precision`.)
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -20,6 +21,7 @@ import pytensor.tensor as pt
 from pytensor.tensor.variable import TensorVariable
 
 from updates import provenance
+from updates.precision import wide
 
 
 def sum_of_squares(tensors: Iterable[TensorVariable]) -> TensorVariable:
@@ -34,18 +36,21 @@ def joint_norm(tensors: Iterable[TensorVariable]) -> TensorVariable:
 
 def norm_over(tensor: TensorVariable, axes: Sequence[int]) -> TensorVariable:
     """Return the L2 norms over some axes, which stay with length 1."""
-    return _root([tensor], lambda wide: pt.sum(wide[0] ** 2, axis=axes, keepdims=True))
+    return _root([tensor], lambda widened: pt.sum(widened[0] ** 2, axis=axes, keepdims=True))
 
 
 def root_mean_square(tensor: TensorVariable) -> TensorVariable:
     """Return the root of the mean square of all elements; that of an empty tensor is 0."""
-    return _root([tensor], root=lambda total: pt.sqrt(total / pt.maximum(1, tensor.size)))
+    return _root(
+        [tensor],
+        root=lambda total: pt.sqrt(total / pt.cast(pt.maximum(1, tensor.size), total.type.dtype)),
+    )
 
 
 def mean_over(tensor: TensorVariable, axes: Sequence[int]) -> TensorVariable:
     """Return the means over some axes, which stay with length 1, in the dtype of the tensor."""
-    [wide] = _widened([tensor])
-    return provenance.cast(pt.mean(wide, axis=axes, keepdims=True), tensor.type.dtype)
+    [widened] = _widened([tensor])
+    return provenance.cast(pt.mean(widened, axis=axes, keepdims=True), tensor.type.dtype)
 
 
 def scaled(tensor: TensorVariable, factor: TensorVariable, norm: TensorVariable) -> TensorVariable:
@@ -69,7 +74,9 @@ def ratio(numerator: TensorVariable, denominator: TensorVariable) -> TensorVaria
 
 
 def _widened(tensors: Iterable[TensorVariable]) -> list[Any]:
-    return [provenance.cast(tensor, "float64") for tensor in tensors]
+    given = list(tensors)
+    dtype = wide(*(tensor.type.dtype for tensor in given))
+    return [provenance.cast(tensor, dtype) for tensor in given]
 
 
 def _sum_of_squares(tensors: Sequence[Any]) -> TensorVariable:
@@ -90,15 +97,15 @@ def _root(
     long in C, and far longer in numba.
     """
     given = list(tensors)
-    wide = _widened(given)
-    total = total_of(wide)
+    widened = _widened(given)
+    total = total_of(widened)
     plain = root(total)
     if all(tensor.type.dtype != total.type.dtype for tensor in given):
         return plain  # all squares fit
     # Neither of the two is a large number, which `NanGuardMode` would take for an error.
     info = np.finfo(total.type.dtype)
     reduction, unit = _reduction(total, info), _unit(total, info)
-    root_in_units = root(total_of([tensor * reduction / unit for tensor in wide]))
+    root_in_units = root(total_of([tensor * reduction / unit for tensor in widened]))
     careful = root_in_units * unit / reduction
     fits = pt.eq(reduction, unit)
     return provenance.reads_as(pt.switch(fits, plain, careful), 1)

@@ -158,12 +158,12 @@ def prodigy(
     rate = distance * learning_rate * correction
     weight = distance * (distance if safeguard_warmup else rate)
 
-    progress, size = pt.zeros((), "float64"), pt.zeros((), "float64")
+    progress, size = pt.zeros((), call.dtype), pt.zeros((), call.dtype)
     for (state, param, grad), start in zip(call, _starts(call), strict=True):
         total = state.zeros("weighted_sum")
         total = state.update(total, state.cast(beta3) * total + state.cast(weight) * grad)
-        progress += pt.sum(pt.cast(grad, "float64") * (start - param))
-        size += pt.sum(abs(total), dtype="float64")
+        progress += pt.sum(pt.cast(grad, call.dtype) * (start - param))
+        size += pt.sum(abs(total), dtype=call.dtype)
     numerator = call.scalar("numerator")
     numerator = call.update(numerator, beta3 * numerator + distance * rate * progress)
     bound = distance_coefficient * ratio(numerator, size)
@@ -208,7 +208,7 @@ def polyak_sgd(
     """
     size = learning_rate**2 * sum_of_squares(call.grads) + epsilon
     is_flat = size <= np.finfo("float64").eps
-    found = (provenance.cast(call.loss, "float64") - f_min) / pt.switch(is_flat, 1, size)
+    found = (provenance.cast(call.loss, call.dtype) - f_min) / pt.switch(is_flat, 1, size)
     rate = pt.switch(is_flat, 0, pt.minimum(found, max_learning_rate))
     for state, param, grad in call:
         state.update(param, param - state.cast(rate) * state.cast(learning_rate) * grad)

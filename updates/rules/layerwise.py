@@ -159,8 +159,9 @@ def novograd(
     """
     mean_norm = state.array("mean_norm")
     memory = pt.switch(pt.eq(state.step, 0), 0, state.wide(beta2))
-    parts = pt.sqrt(memory) * mean_norm, pt.sqrt(1 - memory) * joint_norm([grad])
-    size = joint_norm(parts)
+    # The cast is for JAX, which would take the number for a float32 one beside a float32 variable.
+    before = pt.sqrt(memory) * pt.cast(mean_norm, state.call.dtype)
+    size = joint_norm([before, pt.sqrt(1 - memory) * joint_norm([grad])])
     state.update(mean_norm, size.astype(param.dtype))
     normalized = (grad / (size + state.wide(epsilon))).astype(param.dtype)
     first_moment = state.zeros("first_moment")

@@ -159,7 +159,8 @@ def reduce_on_plateau(
     scale, best, has_best = call.scalar("scale", 1.0), *map(call.scalar, ("best_loss", "has_best"))
     mean, plateau, rest = call.scalar("mean_loss"), call.scalar("plateau"), call.scalar("cooldown")
     position = call.step % every
-    mean_new = (position * mean + pt.cast(loss, "float64")) / (position + 1)
+    calls_before = pt.cast(position, call.dtype)
+    mean_new = (calls_before * mean + pt.cast(loss, call.dtype)) / (calls_before + 1)
     is_due = pt.eq(position, every - 1)
     is_finite = ~(pt.isinf(mean_new) | pt.isnan(mean_new))
     improves = pt.switch(has_best > 0, mean_new < (1 - rtol) * best - atol, is_finite)
