@@ -188,7 +188,13 @@ RULES = [
     Row("lars", updates.lars(learning_rate=1.0, weight_decay=0.1), ("velocity",), whole=True),
     Row("lamb", updates.lamb(learning_rate=0.01), MOMENTS, True, whole=True),
     Row("fromage", updates.fromage(learning_rate=0.01), (), whole=True),
-    Row("novograd", updates.novograd(learning_rate=0.01), MOMENTS, True, whole=True),
+    Row(
+        "novograd",
+        updates.novograd(learning_rate=0.01),
+        ("first_moment", "mean_norm"),
+        True,
+        whole=True,
+    ),
     Row("adafactor", updates.adafactor(learning_rate=0.01), ("mean_square",), True, whole=True),
     Row(
         "adafactor",

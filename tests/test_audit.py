@@ -139,6 +139,7 @@ def test_the_range_of_every_hyperparameter_is_told_in_words(name, argument):
 w = pytensor.shared(np.ones((2, 3)), name="w")
 b = pytensor.shared(np.ones(3), name="b")
 half = pytensor.shared(np.ones(3, dtype="float16"), name="half")
+single = pytensor.shared(np.ones(3, dtype="float32"), name="single")
 counter = pytensor.shared(3, name="counter")
 flags = pytensor.shared(np.array([True]), name="flags")
 random = pytensor.shared(np.random.default_rng(0), name="random")
@@ -517,15 +518,16 @@ def rows_are_refused(owner):
 
 
 def rounded(owner):
-    """Give decays that are 1 in the dtype of the parameter."""
+    """Give decays that are 1 in the dtype that they have beside the parameter."""
     if owner not in rules.__all__ or owner == "sam":
         return
     for argument in arguments(owner)[2:]:
         declared = kind(owner, argument)
         if isinstance(declared, Scalar) and declared.interval.words == "in [0, 1)":
-            words = (argument, "in [0, 1)", "0.99999 in float16")
-            beside = {arguments(owner)[0]: (half**2).sum(), "params": [half]}
-            yield Case(owner, argument, 0.99999, ValueError, words, beside)
+            for param in (half, single):
+                words = (argument, "in [0, 1)", "0.999999999 in float32")
+                beside = {arguments(owner)[0]: (param**2).sum(), "params": [param]}
+                yield Case(owner, argument, 0.999999999, ValueError, words, beside)
 
 
 BY_HAND = [

@@ -116,8 +116,8 @@ WRITTEN = [
         (
             "p' = p - 1*(max_distance'/sqrt(sum_of_squares' + 1e-8))*(g + 0*p)",
             "start' = start",
-            "max_distance' = max(max_distance, max(1e-6*(1 + sqrt(sum(all start^2))), "
-            "sqrt(sum(all (p - start)^2))))",
+            "max_distance' = max(max_distance, max(1e-6*(1 + norm(all start)), "
+            "norm(all (p - start))))",
             "sum_of_squares' = sum_of_squares + sum(all (g + 0*p)^2)",
         ),
     ),

@@ -24,6 +24,7 @@ from updates import provenance
 from updates.arguments import is_float_tensor, kind_of
 from updates.choice import chosen
 from updates.hyperparameters import Kind, Scalar, Symbols, evaluate, is_schedule
+from updates.precision import wide
 from updates.rows import combined, whole, written
 from updates.state import copy_of, filled, full_like, generator, step_counter, zeros_like
 
@@ -77,6 +78,11 @@ class Call:
         What each of them is.
     writing : Writing
         What marks the next values.
+
+    Attributes
+    ----------
+    dtype : str
+        What is computed in that the parameters have in common, see `updates.precision`.
     """
 
     def __init__(
@@ -90,6 +96,7 @@ class Call:
         writing: provenance.Writing,
     ) -> None:
         self.owner = owner
+        self.dtype = wide(*(param.type.dtype for param in params))
         self.updates = updates
         self.loss: Any = writing.loss
         self.built: dict[Any, Any] = {}
@@ -126,8 +133,8 @@ class Call:
 
     @property
     def hyperparameters(self) -> dict[str, Any]:
-        """All hyperparameters by name, those that enter formulas as float64 symbols."""
-        return self.symbols.in_dtype("float64")
+        """All hyperparameters by name, those that enter formulas in the dtype of the call."""
+        return self.symbols.in_dtype(self.dtype)
 
     @property
     def params(self) -> list[Any]:
@@ -148,20 +155,22 @@ class Call:
 
     @functools.cached_property
     def time(self) -> TensorVariable:
-        """The number of this call, as a float64 scalar: 1, 2, 3, ..."""
-        return provenance.mark(pt.cast(self.step + 1, "float64"), symbol="t", owner=self.owner)
+        """The number of this call, as a scalar of the dtype of the call: 1, 2, 3, ..."""
+        return provenance.mark(pt.cast(self.step + 1, self.dtype), symbol="t", owner=self.owner)
 
     def scalar(self, slot: str, start: float = 0.0) -> TensorSharedVariable:
-        """Make a float64 state scalar for the whole call, named ``<rule>/<slot>``."""
-        return self._of_all(filled(f"{self.owner}/{slot}", "float64", start=start))
+        """Make a state scalar of the dtype of the call, named ``<rule>/<slot>``."""
+        return self._of_all(filled(f"{self.owner}/{slot}", self.dtype, start=start))
 
     def update(self, variable: Any, new_value: T) -> T:
         """Write the next value of a variable into the dictionary, and return that value."""
-        old, new = variable.type, new_value.type  # type: ignore[attr-defined]
+        value: Any = new_value
+        if (variable.type.dtype, value.type.dtype) == ("float16", "float32"):
+            new_value = value = provenance.cast(value, "float16")  # a decay is float32
+        old, new = variable.type, value.type
         if (new.dtype, new.ndim) != (old.dtype, old.ndim):
             raise TypeError(f"the next value of {variable} is {new}, not {old}")
         target = whole(variable)
-        value: Any = new_value
         if target is not variable:
             value = written(variable, value)
         self.updates[target] = value
@@ -186,7 +195,7 @@ class Call:
 
     @once_a_call
     def cast(self, symbol: Any, dtype: str) -> Any:
-        """Cast a float64 symbol of the whole call, or a hyperparameter, to a parameter's dtype."""
+        """Cast a symbol of the whole call, or a hyperparameter, to a parameter's dtype."""
         own = self.symbols.like(symbol, dtype)
         return provenance.cast(symbol, dtype) if own is None else own
 
@@ -240,7 +249,7 @@ class State:
 
     @property
     def time(self) -> TensorVariable:
-        """The number of this call, as a float64 scalar: 1, 2, 3, ..."""
+        """The number of this call, as a scalar of the dtype of the call: 1, 2, 3, ..."""
         return self.call.time
 
     def zeros(self, slot: str, extra_axes: tuple[int, ...] = ()) -> Any:
@@ -279,11 +288,15 @@ class State:
         return average / _bias_correction(self, decay, average.type.dtype)
 
     def cast(self, symbol: Any) -> Any:
-        """Cast a float64 symbol of the whole call to the parameter's dtype."""
+        """Cast a symbol of the whole call to the parameter's dtype."""
         dtype = self.param.type.dtype
         if not self._decays and symbol is self.call.hyperparameters["weight_decay"]:
             return _zero(self, dtype)
         return self.call.cast(symbol, dtype)
+
+    def wide(self, hyperparameter: Any) -> Any:
+        """Return a hyperparameter in the dtype of the call, which is that of norms."""
+        return self.call.cast(hyperparameter, self.call.dtype)
 
     def normal(self, seed: int) -> TensorVariable:
         """Draw standard normal noise of the dtype and shape of the parameter."""

@@ -24,6 +24,7 @@ from updates.call import Tensor
 from updates.declaration import Declaration, Deferred, declare, parameters_of, waited_for
 from updates.docstrings import Shared, required
 from updates.hyperparameters import Kind, Symbols
+from updates.precision import wide
 
 P = ParamSpec("P")
 R = TypeVar("R", covariant=True)
@@ -77,7 +78,7 @@ class TensorTransform(Protocol[P]):
 
 
 class Gradients(list[Tensor]):
-    """The gradients that a formula works on; its hyperparameters are float64 symbols.
+    """The gradients that a formula works on.
 
     Parameters
     ----------
@@ -87,6 +88,12 @@ class Gradients(list[Tensor]):
         Checked hyperparameters by name.
     kinds : dict
         What each of them is.
+
+    Attributes
+    ----------
+    wide : str
+        The dtype of norms, and of the hyperparameters of a formula that sees all gradients, see
+        `updates.precision`.
     """
 
     def __init__(
@@ -94,6 +101,7 @@ class Gradients(list[Tensor]):
     ) -> None:
         super().__init__(tensors)
         self.symbols = Symbols(values, kinds)
+        self.wide = wide(*(tensor.type.dtype for tensor in self))
 
     def in_dtype_of(self, tensor: Tensor, hyperparameter: Any) -> Any:
         """Return one of the hyperparameters in the dtype of a gradient."""
@@ -120,7 +128,7 @@ def joint_gradient_transform(
 ) -> GradientTransform[P, R]:
     """Make a gradient transform of a formula that sees all gradients.
 
-    The formula takes `Gradients`, and hyperparameters as float64 symbols.
+    The formula takes `Gradients`, and hyperparameters in their dtype of norms.
     """
     return _transform(formula, formula, "grads")
 
@@ -138,7 +146,10 @@ def tensors_transform(formula: Callable[Concatenate[Gradients, P], R]) -> Tensor
 
 
 def tensor_transform(formula: Callable[Concatenate[Tensor, P], Tensor]) -> TensorTransform[P]:
-    """Make a transform of one tensor of a formula; a list of tensors is refused."""
+    """Make a transform of one tensor of a formula; a list of tensors is refused.
+
+    The formula takes the tensor, and hyperparameters in the dtype of its norms.
+    """
     of_one: Callable[..., Tensor] = formula
     first, *parameters = parameters_of(formula)
     declaration = Declaration(
@@ -152,7 +163,7 @@ def tensor_transform(formula: Callable[Concatenate[Tensor, P], Tensor]) -> Tenso
     def run(arguments: dict[str, Any]) -> Tensor:
         tensor = checked_tensor(first.name, arguments.pop(first.name))
         grads = Gradients([tensor], arguments, declaration.kinds)
-        return of_one(tensor, **grads.symbols.in_dtype(tensor.type.dtype))
+        return of_one(tensor, **grads.symbols.in_dtype(grads.wide))
 
     return declare(formula, declaration, run, _SHARED)
 
@@ -174,7 +185,7 @@ def _transform(
         if needs_params:
             params, tensors = checked_grads(tensors, arguments.pop("params"), rows=False)
         grads = Gradients(tensors, arguments, declaration.kinds)
-        result = run(grads, *[params] * needs_params, **grads.symbols.in_dtype("float64"))
+        result = run(grads, *[params] * needs_params, **grads.symbols.in_dtype(grads.wide))
         changed = result[0] if isinstance(result, tuple) else result
         provenance.transformed(declaration.name, given, changed)
         return result

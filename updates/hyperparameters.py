@@ -31,6 +31,7 @@ from pytensor.tensor.variable import TensorVariable
 
 from updates import provenance
 from updates.choice import Choice, check_form
+from updates.precision import wide
 
 ScheduleFunction = Callable[[Any], Any]
 Hyperparameter = Real | float | np.number | Variable | ScheduleFunction
@@ -109,6 +110,9 @@ class Kind(ABC):
 class Scalar(Kind):
     """A number, a symbolic scalar, a shared variable or a schedule; it enters the formula.
 
+    A decay, which is below 1, is float32 beside float16: 0.9999 would be 1, and 0.999 would be
+    0.99902. What a formula makes of it is rounded to float16 when it is kept.
+
     With `has_floor` it is an epsilon, at least the smallest normal number of its dtype: then a zero
     gradient divided by a size of zero is zero. Beside any other size that is lost in rounding,
     except in float16, where it is 6e-5 and 1e-8 would be 0.
@@ -148,6 +152,8 @@ class Scalar(Kind):
         """
         if isinstance(value, Constant):
             value = value.data.item()
+        if self.interval is FRACTION and dtype == "float16":
+            dtype = "float32"
         least = np.finfo(dtype).tiny if self.has_floor else None
         if isinstance(value, Variable):
             # A variable of the user is copied, because only what the library made is marked.
@@ -162,7 +168,7 @@ class Scalar(Kind):
         return provenance.mark(constant, number=value)
 
     def seen(self, name: str, value: Any) -> Any:
-        return self.symbol(name, value, "float64")
+        return self.symbol(name, value, wide())
 
     def described(self, schedules: bool = True) -> tuple[str, str]:
         end = ", shared variable or schedule" if schedules else " or shared variable"
@@ -348,14 +354,16 @@ class Symbols:
         return self._by_dtype[dtype]
 
     def like(self, symbol: Any, dtype: str) -> Any:
-        """Return the hyperparameter whose float64 symbol is given in a dtype, or None for others.
+        """Return the hyperparameter whose symbol is given in another dtype, or None for others.
 
-        Casting the float64 symbol would not do: a floor differs from dtype to dtype, and a number
-        may leave its range by rounding.
+        Casting the symbol would not do: a floor differs from dtype to dtype, and a number is
+        rounded differently.
         """
-        names = (name for name, known in self.in_dtype("float64").items() if known is symbol)
-        name = next(names, None)
-        return None if name is None else self.in_dtype(dtype)[name]
+        for symbols in self._by_dtype.values():
+            for name, known in symbols.items():
+                if known is symbol:
+                    return self.in_dtype(dtype)[name]
+        return None
 
 
 def kind_in(annotation: Any) -> tuple[Kind | None, bool]:

@@ -1,29 +1,56 @@
 """Norms over whole tensors, and quotients of them.
 
 - ``sum_of_squares``, ``joint_norm``: over all elements of some tensors
+- ``norm_over``: over some axes of a tensor
+- ``root_mean_square``: of all elements of a tensor
+- ``mean_over``: the mean over some axes of a tensor
 - ``scaled``: a tensor times a factor that comes of its norm
 - ``ratio``: a quotient in which 0 / 0 is 0
+
+They are computed in float64, where the squares of narrower dtypes neither overflow nor underflow.
+Float64 tensors whose squares would are scaled by a power of two, so that their norm is right
+wherever it can be represented. All other norms are not changed by that, not in a single bit.
+(Where the user forbids float64, the same holds of float32: see `updates.precision`.)
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import pytensor.tensor as pt
 from pytensor.tensor.variable import TensorVariable
 
 from updates import provenance
+from updates.precision import wide
 
 
 def sum_of_squares(tensors: Iterable[TensorVariable]) -> TensorVariable:
-    """Sum the squares of all elements in float64, where those of float32 cannot overflow."""
-    squares = [pt.sum(provenance.cast(tensor, "float64") ** 2) for tensor in tensors]
-    total = pt.add(*squares) if len(squares) > 1 else squares[0]
-    return provenance.mark(total, joint="sum of squares")
+    """Return the sum of the squares of all elements."""
+    return _sum_of_squares(_widened(tensors))
 
 
 def joint_norm(tensors: Iterable[TensorVariable]) -> TensorVariable:
-    """Return the float64 L2 norm of all tensors taken together."""
-    return provenance.mark(pt.sqrt(sum_of_squares(tensors)), joint="norm")
+    """Return the L2 norm of all tensors taken together."""
+    return _root(tensors, root=lambda total: provenance.mark(pt.sqrt(total), joint="norm"))
+
+
+def norm_over(tensor: TensorVariable, axes: Sequence[int]) -> TensorVariable:
+    """Return the L2 norms over some axes, which stay with length 1."""
+    return _root([tensor], lambda widened: pt.sum(widened[0] ** 2, axis=axes, keepdims=True))
+
+
+def root_mean_square(tensor: TensorVariable) -> TensorVariable:
+    """Return the root of the mean square of all elements; that of an empty tensor is 0."""
+    return _root(
+        [tensor],
+        root=lambda total: pt.sqrt(total / pt.cast(pt.maximum(1, tensor.size), total.type.dtype)),
+    )
+
+
+def mean_over(tensor: TensorVariable, axes: Sequence[int]) -> TensorVariable:
+    """Return the means over some axes, which stay with length 1, in the dtype of the tensor."""
+    [widened] = _widened([tensor])
+    return provenance.cast(pt.mean(widened, axis=axes, keepdims=True), tensor.type.dtype)
 
 
 def scaled(tensor: TensorVariable, factor: TensorVariable, norm: TensorVariable) -> TensorVariable:
@@ -31,10 +58,12 @@ def scaled(tensor: TensorVariable, factor: TensorVariable, norm: TensorVariable)
 
     Zero times infinity would say the same, but PyTensor's rewrites do not keep it.
     """
-    product = provenance.cast(tensor * factor, tensor.type.dtype)
-    culprits = pt.switch(pt.isinf(tensor) | pt.isnan(tensor), pt.constant(np.nan), 0)
-    guarded = pt.switch(norm < np.inf, product, pt.cast(culprits, tensor.type.dtype))
-    return provenance.reads_as(guarded, 1)
+    dtype = tensor.type.dtype
+    product = provenance.cast(tensor * factor, dtype)
+    # A sine is finite, and NaN of an infinity. A constant NaN would alarm `NanGuardMode`.
+    culprits = pt.switch(pt.isinf(tensor) | pt.isnan(tensor), pt.cast(pt.sin(norm), dtype), 0)
+    guarded = pt.switch(pt.isinf(norm) | pt.isnan(norm), culprits, product)
+    return provenance.reads_as(guarded, 2)
 
 
 def ratio(numerator: TensorVariable, denominator: TensorVariable) -> TensorVariable:
@@ -42,3 +71,57 @@ def ratio(numerator: TensorVariable, denominator: TensorVariable) -> TensorVaria
     is_zero = pt.eq(denominator, 0)
     divisor = provenance.reads_as(pt.switch(is_zero, 1, denominator), 2)
     return provenance.reads_as(pt.switch(is_zero, 0, numerator / divisor), 2)
+
+
+def _widened(tensors: Iterable[TensorVariable]) -> list[Any]:
+    given = list(tensors)
+    dtype = wide(*(tensor.type.dtype for tensor in given))
+    return [provenance.cast(tensor, dtype) for tensor in given]
+
+
+def _sum_of_squares(tensors: Sequence[Any]) -> TensorVariable:
+    squares = [pt.sum(tensor**2) for tensor in tensors]
+    total = pt.add(*squares) if len(squares) > 1 else squares[0]
+    return provenance.mark(total, joint="sum of squares")
+
+
+def _root(
+    tensors: Iterable[TensorVariable],
+    total_of: Callable[[Sequence[Any]], TensorVariable] = _sum_of_squares,
+    root: Callable[[TensorVariable], TensorVariable] = pt.sqrt,
+) -> TensorVariable:
+    """Take a root of a sum of squares, though squares may be too large or too small for a dtype.
+
+    The sum tells whether they are. If so, the root is that of the tensors in other units, powers
+    of two. So there is one pass over the tensors more; finding the largest element would take as
+    long in C, and far longer in numba.
+    """
+    given = list(tensors)
+    widened = _widened(given)
+    total = total_of(widened)
+    plain = root(total)
+    if all(tensor.type.dtype != total.type.dtype for tensor in given):
+        return plain  # all squares fit
+    # Neither of the two is a large number, which `NanGuardMode` would take for an error.
+    info = np.finfo(total.type.dtype)
+    reduction, unit = _reduction(total, info), _unit(total, info)
+    root_in_units = root(total_of([tensor * reduction / unit for tensor in widened]))
+    careful = root_in_units * unit / reduction
+    fits = pt.eq(reduction, unit)
+    return provenance.reads_as(pt.switch(fits, plain, careful), 1)
+
+
+def _reduction(total: TensorVariable, info: np.finfo) -> TensorVariable:
+    """Return what tensors are multiplied by so that no square overflows: 1 or a power of two."""
+    reduction = pt.constant(np.ldexp(1.0, info.minexp // 2 - info.nmant), dtype=total.type.dtype)
+    return pt.switch(pt.isinf(total), reduction, pt.constant(1, dtype=total.type.dtype))
+
+
+def _unit(total: TensorVariable, info: np.finfo) -> TensorVariable:
+    """Return what tensors are divided by so that no square underflows: 1 or a power of two."""
+    least = info.minexp + 3 * info.nmant // 2
+    low, unit, smaller_unit, one = (
+        pt.constant(np.ldexp(1.0, exponent), dtype=total.type.dtype)
+        for exponent in (least, least // 2 - 16, (info.minexp - info.nmant) // 2 - 8, 0)
+    )
+    return pt.switch(pt.eq(total, 0), smaller_unit, pt.switch(total < low, unit, one))

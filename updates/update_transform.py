@@ -23,6 +23,7 @@ from updates.declaration import Declaration, Deferred, declare, parameters_of, w
 from updates.differentiation import trained_by
 from updates.docstrings import Shared, training_example
 from updates.hyperparameters import Symbols
+from updates.precision import wide
 from updates.rows import label
 from updates.state import is_state
 
@@ -143,7 +144,8 @@ def dictionary_transform(
 
     def run(arguments: dict[str, Any]) -> Updates:
         copy = checked_updates(arguments.pop("updates"))
-        return transform(copy, **Symbols(arguments, declaration.kinds).in_dtype("float64"))
+        dtype = wide(*(variable.type.dtype for variable in copy if is_float_tensor(variable)))
+        return transform(copy, **Symbols(arguments, declaration.kinds).in_dtype(dtype))
 
     return declare(formula, declaration, run, _SHARED)
 

@@ -26,7 +26,7 @@ from updates.gradient_transform import (
 )
 from updates.gradients.constraints import unit_axes
 from updates.hyperparameters import Epsilon, Finite, Flag, NonNegative, PositiveEpsilon
-from updates.norms import joint_norm, scaled
+from updates.norms import joint_norm, norm_over, scaled
 
 
 @gradient_transform
@@ -102,8 +102,7 @@ def clip_by_global_norm(
     return_norm : whether to return the norm before clipping as well
     returns : with `return_norm` a pair of them and of the norm in float64. When the norm is
         infinite or NaN a finite element becomes zero and an infinite or NaN one becomes
-        NaN, so that the other parameters rest and the culprit stays visible. (Float64
-        gradients above 1e154 have an infinite norm, too.)
+        NaN, so that the other parameters rest and the culprit stays visible
 
     `total_norm_constraint` : Lasagne's form, which divides by the norm plus an epsilon
     `clip_by_norm` : a norm for each gradient
@@ -167,8 +166,8 @@ def adaptive_clip(
     """
     clipped = []
     for param, grad, axes in zip(params, grads, _axes_of_each(params, norm_axes), strict=True):
-        bound = clipping * pt.maximum(_unit_norms(param, axes), epsilon)
-        clipped.append(_clipped(grad, _unit_norms(grad, axes), bound))
+        bound = clipping * pt.maximum(norm_over(param, axes), epsilon)
+        clipped.append(_clipped(grad, norm_over(grad, axes), bound))
     return clipped
 
 
@@ -235,10 +234,8 @@ def _axes_of_each(params: list[Any], norm_axes: Any) -> list[tuple[int, ...]]:
     ]
 
 
-def _unit_norms(tensor: Tensor, axes: tuple[int, ...]) -> Tensor:
-    return pt.sqrt(pt.sum(pt.cast(tensor, "float64") ** 2, axis=axes, keepdims=True))
-
-
 def _clipped(tensor: Tensor, norm: Tensor, bound: Tensor) -> Tensor:
     """Scale down to the bound, by a factor that is exactly 1 at or under it."""
-    return scaled(tensor, pt.switch(norm <= bound, 1, bound / norm), norm)
+    fits = norm <= bound
+    divisor = provenance.reads_as(pt.switch(fits, 1, norm), 2)
+    return scaled(tensor, pt.switch(fits, 1, bound / divisor), norm)

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from numbers import Integral
 from typing import Any
 
+import numpy as np
 import pytensor.tensor as pt
 
 from updates import provenance
@@ -30,7 +31,7 @@ from updates.gradient_transform import (
     tensors_transform,
 )
 from updates.hyperparameters import FINITE, Epsilon, FactorOfEach, Flag, NonNegative, Scalar
-from updates.norms import scaled
+from updates.norms import joint_norm, mean_over, norm_over, scaled
 
 
 @declared
@@ -106,8 +107,7 @@ def norm_constraint(
     array([[0.6, 0.3],
            [0.8, 0.4]])
     """
-    axes = unit_axes(tensor_var, norm_axes)
-    norms = pt.sqrt(pt.sum(tensor_var**2, axis=axes, keepdims=True))
+    norms = norm_over(tensor_var, unit_axes(tensor_var, norm_axes))
     return scaled(tensor_var, pt.minimum(norms, max_norm) / (epsilon + norms), norms)
 
 
@@ -124,9 +124,9 @@ def total_norm_constraint(
 
     max_norm : the bound
     return_norm : whether to return the norm before scaling as well
-    returns : with `return_norm` a pair of them and of the norm. An infinity or a NaN makes
-        the norm infinite or NaN: then those elements become NaN, and all others zero, so
-        that their parameters rest
+    returns : with `return_norm` a pair of them and of the norm, in the widest of their dtypes.
+        An infinity or a NaN makes the norm infinite or NaN: then those elements become NaN,
+        and all others zero, so that their parameters rest
 
     `norm_constraint` : a norm for each unit
     `clip_by_global_norm` : leaves tensors under the bound exactly as they are
@@ -141,14 +141,11 @@ def total_norm_constraint(
     >>> grad.eval().round(3), float(norm.eval())
     (array([0.6, 0.8]), 10.0)
     """
-    norm = pt.sqrt(sum(pt.sum(tensor**2) for tensor in tensor_vars))
-    max_norm = tensor_vars.in_dtype_of(norm, max_norm)
-    epsilon = tensor_vars.in_dtype_of(norm, epsilon)
+    norm = joint_norm(tensor_vars)
     factor = pt.minimum(norm, max_norm) / (epsilon + norm)
-    constrained = [
-        scaled(tensor, pt.cast(factor, tensor.type.dtype), norm) for tensor in tensor_vars
-    ]
-    return (constrained, norm) if return_norm else constrained
+    constrained = [scaled(tensor, factor, norm) for tensor in tensor_vars]
+    widest = np.result_type(*(tensor.type.dtype for tensor in tensor_vars)).name
+    return (constrained, provenance.cast(norm, widest)) if return_norm else constrained
 
 
 @gradient_transform
@@ -176,8 +173,7 @@ def centralize_gradients(
     """
     if grad.type.ndim < 2:
         return grad
-    mean = pt.mean(grad, axis=_all_but_the_units(grad.type.ndim), keepdims=True)
-    return grad - _finite_or_zero(mean)
+    return grad - _finite_or_zero(mean_over(grad, _all_but_the_units(grad.type.ndim)))
 
 
 @joint_gradient_transform

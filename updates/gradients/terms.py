@@ -125,13 +125,13 @@ def add_gradient_noise(
     [2.0, 1.0, 0.7, 0.5]
     """
     step = step_counter("add_gradient_noise/step")
-    deviation = pt.sqrt(eta / pt.cast(step + 1, "float64") ** gamma)
+    deviation = pt.sqrt(eta / pt.cast(step + 1, grads.wide) ** gamma)
     source = generator("add_gradient_noise/generator", seed)
     drawn: Any = source
     noisy = []
     for grad in grads:
         drawn, noise = pt.random.normal(
-            size=grad.shape, rng=drawn, dtype="float64", return_next_rng=True
+            size=grad.shape, rng=drawn, dtype=grads.wide, return_next_rng=True
         )
         provenance.mark(noise, symbol="normal()", param=grad)
         noisy.append(grad + pt.cast(deviation * noise, grad.type.dtype))

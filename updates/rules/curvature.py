@@ -128,7 +128,7 @@ def esgd(
 def _hessian_times(call: Call, vectors: list[Tensor]) -> list[Tensor]:
     """Multiply the Hessian of the loss with one vector over all parameters."""
     along = sum(
-        (gradient * vector).sum().astype("float64")
+        (gradient * vector).sum().astype(call.dtype)
         for gradient, vector in zip(call.grads, vectors, strict=True)
     )
     try:

@@ -25,7 +25,7 @@ from updates.hyperparameters import (
     PositiveNumber,
     WeightDecay,
 )
-from updates.norms import ratio, sum_of_squares
+from updates.norms import joint_norm, ratio, sum_of_squares
 from updates.rule import joint_rule
 from updates.rules.moments import moments
 
@@ -61,8 +61,8 @@ def dog(
     """
     starts, grads = _starts(call), _decayed_grads(call, weight_decay)
     max_distance, squares = call.scalar("max_distance"), call.scalar("sum_of_squares")
-    first_distance = initial_step * (1 + pt.sqrt(sum_of_squares(starts)))
-    distance = pt.maximum(first_distance, pt.sqrt(_square_distance(call, starts)))
+    first_distance = initial_step * (1 + joint_norm(starts))
+    distance = pt.maximum(first_distance, joint_norm(_ways(call, starts)))
     max_distance = call.update(max_distance, pt.maximum(max_distance, distance))
     squares = call.update(squares, squares + sum_of_squares(grads))
     rate = _rest_at_zero(squares, ratio(max_distance, pt.sqrt(squares + epsilon)))
@@ -104,7 +104,7 @@ def dowg(
     max_distance = call.scalar("max_square_distance")
     squares = call.scalar("weighted_sum_of_squares")
     first_distance = epsilon if initial_distance is None else initial_distance**2
-    distance = pt.maximum(first_distance, _square_distance(call, starts))
+    distance = pt.maximum(first_distance, sum_of_squares(_ways(call, starts)))
     max_distance = call.update(max_distance, pt.maximum(max_distance, distance))
     squares = call.update(squares, squares + max_distance * sum_of_squares(grads))
     rate = _rest_at_zero(squares, ratio(max_distance, pt.sqrt(squares) + epsilon))
@@ -162,12 +162,12 @@ def prodigy(
     rate = distance * learning_rate * correction
     weight = distance * (distance if safeguard_warmup else rate)
 
-    progress, size = pt.zeros((), "float64"), pt.zeros((), "float64")
+    progress, size = pt.zeros((), call.dtype), pt.zeros((), call.dtype)
     for (state, param, grad), start in zip(call, _starts(call), strict=True):
         total = state.zeros("weighted_sum")
         total = state.update(total, state.cast(beta3) * total + state.cast(weight) * grad)
-        progress += pt.sum(pt.cast(grad, "float64") * (start - param))
-        size += pt.sum(abs(total), dtype="float64")
+        progress += pt.sum(pt.cast(grad, call.dtype) * (start - param))
+        size += pt.sum(abs(total), dtype=call.dtype)
     numerator = call.scalar("numerator")
     numerator = call.update(numerator, beta3 * numerator + distance * rate * progress)
     bound = distance_coefficient * ratio(numerator, size)
@@ -212,7 +212,7 @@ def polyak_sgd(
     """
     size = learning_rate**2 * sum_of_squares(call.grads) + epsilon
     is_flat = size <= np.finfo("float64").eps
-    found = (provenance.cast(call.loss, "float64") - f_min) / pt.switch(is_flat, 1, size)
+    found = (provenance.cast(call.loss, call.dtype) - f_min) / pt.switch(is_flat, 1, size)
     rate = pt.switch(is_flat, 0, pt.minimum(found, max_learning_rate))
     for state, param, grad in call:
         state.update(param, param - state.cast(rate) * state.cast(learning_rate) * grad)
@@ -228,8 +228,9 @@ def _decayed_grads(call: Call, weight_decay: WeightDecay) -> list[Tensor]:
     return [grad + state.cast(weight_decay) * param for state, param, grad in call]
 
 
-def _square_distance(call: Call, starts: list[Tensor]) -> Tensor:
-    return sum_of_squares(p - start for p, start in zip(call.params, starts, strict=True))
+def _ways(call: Call, starts: list[Tensor]) -> list[Tensor]:
+    """Return how far each parameter has come."""
+    return [param - start for param, start in zip(call.params, starts, strict=True)]
 
 
 def _rest_at_zero(squares: Tensor, rate: Tensor) -> Tensor:

@@ -45,7 +45,7 @@ def sam(
     Improving Generalization", arXiv:2010.01412.
     """
     scale = ratio(pt.constant(1), joint_norm(call.grads))
-    points = [param + state.cast(rho) * state.cast(scale) * grad for state, param, grad in call]
+    points = [param + state.cast(rho * scale * grad) for state, param, grad in call]
     grads = _grads_at(call, points)
     with unnamed():
         return rule(grads, call.params)
@@ -76,7 +76,9 @@ def nesterov_lookahead(
         state.cast(momentum) * velocity
         for state, velocity in zip(call.states, velocities, strict=True)
     ]
-    points = [param + lead for param, lead in zip(call.params, leads, strict=True)]
+    points = [
+        state.cast(state.param + lead) for state, lead in zip(call.states, leads, strict=True)
+    ]
     grads = _grads_at(call, points)
     for state, velocity, lead, grad in zip(call.states, velocities, leads, grads, strict=True):
         velocity_new = state.update(velocity, lead - state.cast(learning_rate) * grad)

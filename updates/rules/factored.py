@@ -23,7 +23,7 @@ from updates.hyperparameters import (
     Positive,
     WeightDecay,
 )
-from updates.norms import ratio, sum_of_squares
+from updates.norms import mean_over, ratio, root_mean_square
 from updates.rule import rule
 
 
@@ -129,7 +129,7 @@ def _factored_size(state: State, squares: Tensor, share: Tensor, min_dim_size: i
     def averaged(slot: str, averaged_axis: int | None = None) -> Tensor:
         state_shape = tuple(1 if axis == averaged_axis else n for axis, n in enumerate(shape))
         average = state.array(slot, state_shape)
-        value = squares if averaged_axis is None else _mean(squares, averaged_axis)
+        value = squares if averaged_axis is None else mean_over(squares, (averaged_axis,))
         return state.update(average, average + share * (value - average))
 
     shape = state.param.get_value(borrow=True).shape
@@ -138,16 +138,11 @@ def _factored_size(state: State, squares: Tensor, share: Tensor, min_dim_size: i
         return pt.sqrt(averaged("mean_square"))
     row = averaged("row_mean_square", longer)
     column = averaged("column_mean_square", shorter)
-    return pt.sqrt(ratio(row, _mean(row, shorter))) * pt.sqrt(column)
-
-
-def _mean(tensor: Tensor, axis: int) -> Tensor:
-    return pt.mean(tensor, axis=axis, keepdims=True)
+    return pt.sqrt(ratio(row, mean_over(row, (shorter,)))) * pt.sqrt(column)
 
 
 def _rms(tensor: Tensor) -> Tensor:
-    """Take the root of the mean square; that of an empty tensor is 0."""
-    return pt.sqrt(sum_of_squares([tensor]) / pt.maximum(1, tensor.size)).astype(tensor.dtype)
+    return root_mean_square(tensor).astype(tensor.dtype)
 
 
 def _covers(state: State) -> dict[Any, tuple[int, ...]]:

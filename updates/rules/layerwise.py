@@ -21,7 +21,7 @@ from updates.hyperparameters import (
     Positive,
     WeightDecay,
 )
-from updates.norms import joint_norm, sum_of_squares
+from updates.norms import joint_norm
 from updates.rule import rule
 from updates.rules.moments import adam_direction
 from updates.rules.velocity import with_momentum
@@ -62,7 +62,8 @@ def lars(
     """
     direction = grad + weight_decay * param
     norms = joint_norm([direction]), joint_norm([param])
-    step = learning_rate * _proportional(direction, *norms, trust_coefficient, epsilon)
+    coefficient, epsilon = state.wide(trust_coefficient), state.wide(epsilon)
+    step = learning_rate * _proportional(direction, *norms, coefficient, epsilon)
     return with_momentum(state, param, step, momentum, nesterov)
 
 
@@ -124,7 +125,8 @@ def fromage(
     Bernstein, Vahdat, Yue, Liu (2020), "On the distance between two neural networks and the
     stability of learning", arXiv:2002.03432; `min_norm` is optax's.
     """
-    norms = (pt.maximum(joint_norm([tensor]), min_norm) for tensor in (grad, param))
+    least = state.wide(min_norm)
+    norms = (pt.maximum(joint_norm([tensor]), least) for tensor in (grad, param))
     step = learning_rate * _proportional(grad, *norms)
     return (param - step) / pt.sqrt(1 + learning_rate**2)
 
@@ -143,28 +145,31 @@ def novograd(
 ) -> Tensor:
     """NovoGrad: momentum of gradients that are divided by a mean of their norm.
 
-    - ``v' = b2*v + (1 - b2)*norm(g)^2          (first call: norm(g)^2)``
-    - ``m' = b1*m + g / (sqrt(v') + eps) + wd*p``
+    - ``r' = sqrt(b2*r^2 + (1 - b2)*norm(g)^2)          (first call: norm(g))``
+    - ``m' = b1*m + g / (r' + eps) + wd*p``
     - ``p' = p - lr*m'``
 
-    The second moment is one number for each parameter.
+    ``r`` is one number for each parameter, the root of its second moment, whose square would soon
+    be beyond float16.
 
     beta1 : how much of the first moment, a decaying sum, is kept
     beta2 : decay of the second moment
-    state : second_moment, first_moment, step
+    state : mean_norm, first_moment, step
 
     `adamw` : a second moment for every element
 
     Ginsburg et al. (2019), "Stochastic Gradient Methods with Layer-wise Adaptive Moments for
     Training of Deep Networks", arXiv:1905.11286; this form is optax's.
     """
-    second_moment = state.array("second_moment")
-    memory = pt.switch(pt.eq(state.step, 0), 0, beta2)
-    squares = memory * second_moment + (1 - memory) * sum_of_squares([grad])
-    state.update(second_moment, squares.astype(param.dtype))
-    size = pt.sqrt(squares).astype(param.dtype) + epsilon
+    mean_norm = state.array("mean_norm")
+    memory = pt.switch(pt.eq(state.step, 0), 0, state.wide(beta2))
+    # The cast is for JAX, which would take the number for a float32 one beside a float32 variable.
+    before = pt.sqrt(memory) * pt.cast(mean_norm, state.call.dtype)
+    size = joint_norm([before, pt.sqrt(1 - memory) * joint_norm([grad])])
+    state.update(mean_norm, size.astype(param.dtype))
+    normalized = (grad / (size + state.wide(epsilon))).astype(param.dtype)
     first_moment = state.zeros("first_moment")
-    decaying_sum = beta1 * first_moment + grad / size + weight_decay * param
+    decaying_sum = beta1 * first_moment + normalized + weight_decay * param
     return param - learning_rate * state.update(first_moment, decaying_sum)
 
 
@@ -175,8 +180,11 @@ def _proportional(
     coefficient: Positive | int = 1,
     epsilon: Epsilon | int = 0,
 ) -> Tensor:
-    """Scale a direction to the norm of its parameter, or leave it where one norm is zero."""
+    """Scale a direction to the norm of its parameter, or leave it where one norm is zero.
+
+    The norms are in float64: that of a long float16 vector may be beyond all of float16.
+    """
     both = pt.and_(param_norm > 0, direction_norm > 0)
-    length = pt.switch(both, coefficient * param_norm, 1).astype(direction.dtype)
-    divisor = pt.switch(both, direction_norm + epsilon, 1).astype(direction.dtype)
-    return length * (direction / divisor)
+    length = pt.switch(both, coefficient * param_norm, 1)
+    divisor = pt.switch(both, direction_norm + epsilon, 1)
+    return (length * (direction / divisor)).astype(direction.dtype)

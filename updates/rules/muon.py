@@ -16,7 +16,7 @@ from updates.hyperparameters import (
     NonNegative,
     WeightDecay,
 )
-from updates.norms import ratio, sum_of_squares
+from updates.norms import joint_norm, ratio
 from updates.rule import rule
 
 
@@ -84,7 +84,7 @@ def muon(
         mean = _mean(state, grad, momentum, nesterov)
         rows, columns = state.owner.get_value(borrow=True).shape
         scale = pt.cast(max(1, columns / max(1, rows)) ** 0.5, param.dtype)
-        direction = _orthogonal(mean, epsilon, ns_steps, transposed=rows > columns)
+        direction = _orthogonal(mean, state.wide(epsilon), ns_steps, transposed=rows > columns)
         step = learning_rate * (scale * direction + weight_decay * param)
     else:
         mean = _mean(state, grad, adam_beta1, nesterov)
@@ -106,8 +106,7 @@ def _mean(state: State, grad: Tensor, decay: Fraction, nesterov: bool) -> Tensor
 def _orthogonal(matrix: Tensor, epsilon: Epsilon, steps: int, transposed: bool) -> Tensor:
     """Bring all singular values near 1 by Newton-Schulz iterations, through the smaller square."""
     a, b, c = (pt.cast(coefficient, matrix.dtype) for coefficient in (3.4445, -4.7750, 2.0315))
-    norm = pt.sqrt(sum_of_squares([matrix])).astype(matrix.dtype)
-    x = ratio(matrix, norm + epsilon)
+    x = ratio(matrix, joint_norm([matrix]) + epsilon).astype(matrix.dtype)
     x = x.T if transposed else x
     for _ in range(steps):
         gram = pt.dot(x, x.T)

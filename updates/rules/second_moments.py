@@ -172,14 +172,14 @@ def adopt(
 @once_a_call
 def _clipping(state: State, dtype: str) -> Tensor:
     """Bound normalized gradients by a root of time."""
-    return (state.step**0.25).astype(dtype)
+    return (pt.cast(state.step, state.call.dtype) ** 0.25).astype(dtype)
 
 
 @once_a_call
 def _rectification(state: State, beta2: Fraction, threshold: Positive) -> tuple[Tensor, Tensor]:
     """Tell whether the mean square is reliable, and by which factor the step is shortened."""
     power = beta2**state.time
-    longest = 2 / (1 - pt.cast(beta2, "float64")) - 1
+    longest = 2 / (1 - pt.cast(beta2, state.call.dtype)) - 1
     length = longest - 2 * state.time * power / (1 - power)
     is_reliable = pt.and_(length >= threshold, length > 4)
     # Where the factor does not exist, any lengths do: those of 5 give 1.

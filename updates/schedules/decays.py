@@ -135,8 +135,7 @@ def exponential_decay(
     array([0.8, 0.4, 0.2, 0.1])
     """
     periods = _periods(pt.maximum(step - begin, 0), steps, staircase)
-    large = pt.constant(1e300, dtype="float64")  # keeps 0 * inf out
-    value = initial_value * pt.minimum(decay_rate**periods, large)
+    value = pt.switch(pt.eq(initial_value, 0), 0, initial_value * decay_rate**periods)
     if end_value is None:
         return value
     return pt.switch(decay_rate < 1, pt.maximum(value, end_value), pt.minimum(value, end_value))

@@ -34,6 +34,7 @@ from updates.hyperparameters import (
     evaluate,
     is_schedule,
 )
+from updates.precision import wide
 
 Step = TensorVariable
 _P = ParamSpec("_P")
@@ -210,7 +211,7 @@ def schedule(
 
 def as_float(count: Any) -> TensorVariable:
     """Cast a step or a count for division."""
-    return pt.cast(count, "float64")
+    return pt.cast(count, wide())
 
 
 def share_of(step: Step, steps: Any, begin: Any = 0) -> TensorVariable:
@@ -225,7 +226,7 @@ def between(start: Any, end: Any, share: TensorVariable) -> TensorVariable:
 
 def half_wave(share: TensorVariable) -> TensorVariable:
     """Fall from 1 to 0 along half a cosine wave."""
-    pi = pt.constant(np.pi, dtype="float64")  # a plain number would be rounded to floatX
+    pi = pt.constant(np.pi, dtype=wide())  # a plain number would be rounded to floatX
     return (1 + pt.cos(pi * share)) / 2
 
 
@@ -233,7 +234,7 @@ def value_at(kind: Scalar, name: str, value: Any, step: Step) -> TensorVariable:
     """Evaluate what may be a schedule."""
     if is_schedule(value):
         value = evaluate(kind, name, value, step)
-    return kind.symbol(name, value, "float64")
+    return kind.symbol(name, value, wide())
 
 
 def pieces(name: str, items: Any, step: Step, boundaries: Any) -> TensorVariable:

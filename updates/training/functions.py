@@ -20,6 +20,7 @@ from updates.call import checked_updates
 from updates.declaration import unnamed
 from updates.loss_graph import default_updates, inputs_of
 from updates.norms import joint_norm
+from updates.precision import wide
 from updates.state import copy_of
 from updates.training.problem import Problem
 from updates.transforms.conditions import is_guarded
@@ -83,7 +84,8 @@ class Functions:
                 )
         outputs |= norms
         self.names = list(outputs)
-        sums = pt.stack([pt.sum(gradient, dtype="float64") for gradient in problem.grads])
+        dtype = wide(*(gradient.type.dtype for gradient in problem.grads))
+        sums = pt.stack([pt.sum(gradient, dtype=dtype) for gradient in problem.grads])
         returned = [*outputs.values(), sums]
 
         model = dict.fromkeys([*trained, *filter(is_float_tensor, problem.updates)])

@@ -74,7 +74,7 @@ def apply_norm_constraint(
            [0.8, 0.4]])
     """
     axes = unit_axes(proposed, norm_axes)
-    return norm_constraint(proposed, max_norm, axes, epsilon)
+    return norm_constraint(proposed, state.wide(max_norm), axes, state.wide(epsilon))
 
 
 @update_transform

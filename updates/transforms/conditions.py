@@ -178,24 +178,27 @@ def reduce_on_plateau(
     min_scale : where reduction ends
     every : calls whose losses make one by their mean: mini-batch losses are noisy, the number
         of batches in an epoch is a good choice
-    state : scale, best_loss, mean_loss, plateau, cooldown, step
+    state : scale, best_loss, has_best, mean_loss, plateau, cooldown, step
 
     This form is ``optax.contrib.reduce_on_plateau``; PyTorch's ``ReduceLROnPlateau`` waits for
     one loss more and is called from outside.
     """
     checked_loss(loss, "its values tell when to reduce")
-    scale, best = call.scalar("scale", 1.0), call.scalar("best_loss", np.inf)
+    scale, best, has_best = call.scalar("scale", 1.0), *map(call.scalar, ("best_loss", "has_best"))
     mean, plateau, rest = call.scalar("mean_loss"), call.scalar("plateau"), call.scalar("cooldown")
     position = call.step % every
-    mean_new = (position * mean + pt.cast(loss, "float64")) / (position + 1)
+    calls_before = pt.cast(position, call.dtype)
+    mean_new = (calls_before * mean + pt.cast(loss, call.dtype)) / (calls_before + 1)
     is_due = pt.eq(position, every - 1)
-    improves = mean_new < (1 - rtol) * best - atol
+    is_finite = ~(pt.isinf(mean_new) | pt.isnan(mean_new))
+    improves = pt.switch(has_best > 0, mean_new < (1 - rtol) * best - atol, is_finite)
     rests = rest > 0
     waited = pt.switch(improves, 0, plateau + 1)
     reduces = ~rests & (waited >= patience)
     reduced = pt.switch(reduces, pt.maximum(scale * factor, min_scale), scale)
     scale_new = call.update(scale, pt.switch(is_due, reduced, scale))
     call.update(best, pt.switch(is_due & improves, mean_new, best))
+    call.update(has_best, pt.switch(is_due & improves, 1, has_best))
     call.update(mean, pt.switch(is_due, 0, mean_new))
     call.update(plateau, pt.switch(is_due, pt.switch(rests | reduces, 0, waited), plateau))
     rest_new = pt.switch(reduces, cooldown, pt.maximum(rest - 1, 0))
