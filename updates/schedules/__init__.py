@@ -12,9 +12,9 @@ Give one to a rule in place of a number: ``adam(loss, params, cosine_decay(1e-2,
 rule counts its calls and evaluates its schedules at ``t``, an int64 scalar that is 0 in the
 first call; any function from a symbolic step to a scalar can stand in for the ones here.
 
-All of them compute in float64, whatever ``floatX`` is; the rule casts the value to the dtype of
-its parameters. Values and counts may be shared variables: change them with ``set_value`` between
-calls.
+All of them compute in float64, whatever ``floatX`` is (in float32 where PyTensor's
+``warn_float64`` forbids more); the rule casts the value to the dtype of its parameters. Values
+and counts may be shared variables: change them with ``set_value`` between calls.
 """
 
 from typing import TYPE_CHECKING
