@@ -10,6 +10,10 @@ import updates
 from updates.declaration import declaration_of
 
 
+def largest(gradient):
+    return float(abs(gradient.eval(mode="FAST_COMPILE")).max())
+
+
 def model():
     W, b, table = (
         pytensor.shared(np.full(shape, 0.5), name=name)
@@ -92,7 +96,7 @@ def test_a_mask_waits_with_its_rule_and_goes_on_steps_and_gradients():
     run(decayed, steps=1)
     assert [p.get_value().max() for p in params] == [0.5, 0.25, 0.5]
     grads = updates.add_weight_decay([0 * p for p in params], params, 1.0, mask=["W", "b"])
-    assert [grad.eval().max() for grad in grads] == [0.5, 0.25, 0.0]
+    assert [largest(grad) for grad in grads] == [0.5, 0.25, 0.0]
 
 
 @pytest.mark.parametrize(
@@ -126,7 +130,7 @@ def scaled(factor, transformed=False, by_hand=False, **given):
     factor = factor(params) if given.pop("of_params", False) else factor
     given = {"params": params} if given else {}
     found = updates.scale_gradients(grads, factor, **given)
-    old, new = ([abs(grad.eval()).max() for grad in some] for some in (grads, found))
+    old, new = (map(largest, some) for some in (grads, found))
     return [float(b / a) for a, b in zip(old, new, strict=True)]
 
 
@@ -151,7 +155,7 @@ def test_factors_by_the_variable_itself_and_of_equal_gradients():
     assert scaled(lambda params: {params[1]: 2.0}, of_params=True) == [1.0, 2.0, 1.0]
     w, b = (pytensor.shared(1.0, name=name) for name in "wb")
     grads = updates.get_or_compute_grads((w + b) ** 2, [w, b])
-    assert [float(g.eval()) for g in updates.scale_gradients(grads, {"b": 2})] == [4.0, 8.0]
+    assert [largest(g) for g in updates.scale_gradients(grads, {"b": 2})] == [4.0, 8.0]
 
 
 BAD_FACTORS = {

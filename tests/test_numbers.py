@@ -106,7 +106,7 @@ def model(dtype):
 
 
 @everything
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", ["float32", pytest.param("float64", marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     "rewrites", ["minimum_compile", pytest.param("fast_compile", marks=pytest.mark.slow)]
 )

@@ -75,20 +75,14 @@ FAST = [
     # importing and registering
     ("llvmlite.binding:add_symbol", "removed"),
     ("pytensor.link.numba.cache:compile_numba_function_src", "removed"),
-    ("pytensor.link.numba.dispatch.basic:register_funcify_and_cache_key", "result"),
     ("pytensor.graph.rewriting.db:SequenceDB.register", "keyword"),
     # the rewrite
     ("pytensor.graph.fg:FunctionGraph.attach_feature", "keyword"),
-    ("pytensor.graph.fg:FunctionGraph.clients", "removed"),
-    ("pytensor.graph.fg:FunctionGraph.remove_feature", "keyword"),
     ("pytensor.graph.fg:FunctionGraph.replace_all_validate", "keyword"),
-    ("pytensor.graph.fg:FunctionGraph.update_mapping", "result"),
     # the conversion
     ("pytensor.link.numba.dispatch.basic:numba_funcify_ensure_cache", "keyword"),
-    ("pytensor.link.numba.dispatch.basic:numba_typify", "keyword"),
     # the first call
     ("numba.core.cpu:CPUContext.make_tuple", "removed"),
-    ("numba.core.cgutils:unpack_tuple", "result"),
     ("numba.core.pythonapi:PythonAPI.list_append", "keyword"),
     # what else there is
     ("pytensor.scan.op:ScanInfo", "keyword"),
@@ -260,13 +254,14 @@ pytensor.graph.fg FunctionGraph
 pytensor.graph.op HasInnerGraph Op
 pytensor.graph.replace clone_replace vectorize_graph
 pytensor.graph.traversal ancestors apply_ancestors graph_inputs walk walk_toposort
+pytensor.raise_op CheckAndRaise
 pytensor.scalar.basic Cast Second
 pytensor.tensor.basic Alloc Join MakeVector
 pytensor.tensor.blockwise Blockwise
 pytensor.tensor.elemwise CAReduce DimShuffle Elemwise
 pytensor.tensor.math Dot
 pytensor.tensor.random.op RandomVariable
-pytensor.tensor.shape Shape_i SpecifyShape
+pytensor.tensor.shape Reshape Shape_i SpecifyShape
 pytensor.tensor.sharedvar TensorSharedVariable
 pytensor.tensor.subtensor AdvancedIncSubtensor AdvancedSubtensor IncSubtensor Subtensor
 pytensor.tensor.type TensorType discrete_dtypes

@@ -3,7 +3,7 @@
 - ``wide``: the dtype of time, schedules, norms, and numbers that a whole call has in common
 """
 
-from pytensor.configdefaults import config
+import pytensor
 
 
 def wide(*dtypes: str) -> str:
@@ -13,5 +13,5 @@ def wide(*dtypes: str) -> str:
     a tensor is float64 itself. Then norms are still right wherever float32 can represent them, but
     numbers are rounded more coarsely: bias corrections to about 1e-5, for instance.
     """
-    is_forbidden = config.warn_float64 != "ignore" and "float64" not in dtypes
+    is_forbidden = pytensor.config.warn_float64 != "ignore" and "float64" not in dtypes
     return "float32" if is_forbidden else "float64"
