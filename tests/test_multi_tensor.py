@@ -9,14 +9,19 @@ import pickle
 import subprocess
 import sys
 import threading
+import warnings
 
 import numba
 import numpy as np
 import pytensor
+import pytensor.scalar as ps
 import pytensor.tensor as pt
 import pytest
+import scipy.sparse
 from catalogue import arrays, assert_same_bits, every_update
 from pytensor.compile.mode import Mode, get_mode
+from pytensor.scalar.loop import ScalarLoop
+from pytensor.tensor.elemwise import Elemwise
 
 import updates
 from updates.multi_tensor import function_graph, kernel
@@ -310,6 +315,115 @@ function()
 stats = function.vm.jit_fn.stats
 print(json.dumps([sum(stats.cache_hits.values()), params[0].get_value()[-1]]))
 """
+
+
+# --- Functions that are not the usual ones -----------------------------------------------------
+
+
+def dense(value, name="w"):
+    return pytensor.shared(np.asarray(value), name=name, borrow=True)
+
+
+def loop_of_several_results():
+    x, y, c = (ps.float64(name) for name in "xyc")
+    loop = Elemwise(ScalarLoop(init=[x, y], constant=[c], update=[x * 2 + c, y + 1 + c]))
+    w = dense([1.0, 2.0, 3.0])
+    first, second = loop(pt.as_tensor(np.int64(3)), w, w + 2, w + 1)
+    return [], second.sum(), {w: first}
+
+
+def generator_that_stays():
+    w, rng = dense(np.ones(3)), pytensor.shared(np.random.default_rng(1), name="rng")
+    return [], [], {w: w - 1, rng: rng}
+
+
+def generator_whose_draw_is_unused():
+    w, rng = dense(np.ones(3)), pytensor.shared(np.random.default_rng(1), name="rng")
+    next_rng, draw = pt.random.normal(size=(3,), rng=rng, return_next_rng=True)
+    return [], [], {w: w - 1 + 0 * draw, rng: next_rng}
+
+
+def sparse_matrix_that_stays():
+    w, table = dense(np.ones(3)), pytensor.shared(scipy.sparse.csr_matrix(np.eye(2)), name="s")
+    return [], [], {w: w - 1, table: table}
+
+
+def read_only_in_fortran_order():
+    array = np.asfortranarray(np.ones((2, 3)))
+    array.flags.writeable = False
+    w = dense(array)
+    return [], [], {w: w - 0.5 * w}
+
+
+UNUSUAL = [
+    loop_of_several_results,
+    generator_that_stays,
+    generator_whose_draw_is_unused,
+    sparse_matrix_that_stays,
+    read_only_in_fortran_order,
+]
+
+
+def plain(value):
+    return value.toarray() if scipy.sparse.issparse(value) else value
+
+
+@pytest.mark.parametrize("make", UNUSUAL, ids=lambda make: make.__name__)
+def test_unusual_functions_are_those_of_the_ordinary_graph(make):
+    def run(mode):
+        inputs, outputs, changes = make()
+        function = pytensor.function(inputs, outputs, updates=changes, mode=mode)
+        results = [np.array(function()) for _ in range(2)]
+        values = [v.get_value() for v in changes]
+        found = [plain(v) for v in values if not isinstance(v, np.random.Generator)]
+        return bool(nodes(function)), [*results, *found]
+
+    is_ours, got = run(ON)
+    assert is_ours
+    for value, expected in zip(got, run(OFF)[1], strict=True):
+        np.testing.assert_array_equal(value, expected)
+
+
+def test_a_function_that_trusts_its_input_may_be_given_plain_numbers():
+    w, x = dense(np.ones(3)), pt.dscalar("x")
+    function = pytensor.function([x], x, updates={w: w - x * w}, mode=ON)
+    assert nodes(function)
+    function.trust_input = True
+    for given, expected in ((0.5, 0.5), (2, -0.5), (np.float32(0.5), -0.25)):
+        assert function(given) == given
+        np.testing.assert_array_equal(w.get_value(), expected)
+
+
+def test_a_copy_without_updates_changes_what_the_ordinary_graph_changes():
+    def copied(mode):
+        w, v, u = dense(np.ones(3)), dense(np.ones(2), "v"), dense(np.ones(4), "u")
+        new = {variable: variable * 2 - 0.5 for variable in (w, v, u)}
+        function = pytensor.function([], new[w], updates=new, mode=mode)
+        result = function.copy(delete_updates=True)()
+        return [result, *(variable.get_value() for variable in new)]
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # PyTensor says that w will be changed, as it is returned
+        for got, expected in zip(copied(ON), copied(OFF), strict=True):
+            np.testing.assert_array_equal(got, expected)
+
+
+def test_functions_are_compiled_without_the_cache_too():
+    with pytensor.config.change_flags(numba__cache=False):
+        _, losses, got = compiled(updates.sgd(learning_rate=0.1), ON, parameters((3,)))
+    _, expected, values = compiled(updates.sgd(learning_rate=0.1), OFF, parameters((3,)))
+    assert losses == expected
+    assert_close(got, values)
+
+
+def test_fastmath_has_code_of_its_own():
+    def keys(is_fast):
+        with pytensor.config.change_flags(numba__fastmath=is_fast):
+            w = dense(np.ones(3))
+            [node] = nodes(pytensor.function([], updates={w: w * 2 - 0.5}, mode=ON))
+            return kernel.Kernel(node.op, node, kernel.SERIAL).key
+
+    assert keys(True) != keys(False)
 
 
 def in_a_process(source, *, directory=None, cwd=None):

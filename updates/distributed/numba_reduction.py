@@ -181,13 +181,13 @@ def add_tensor(table: np.ndarray, shape_at: int, row_at: int, tensor: np.ndarray
 @intrinsic
 def in_c_order(typing_context: Any, array: Any) -> Any:
     """Return an array itself if it is in C order, or else a copy."""
-    copy = contiguous_type(array)
+    copy = contiguous_type(array, array.dtype)
     result = array if copy is types.none else copy
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         if copy is types.none:
             return impl_ret_borrowed(context, builder, result, args[0])
-        return context.compile_internal(builder, contiguous, signature, args)
+        return context.compile_internal(builder, contiguous(array, copy), signature, args)
 
     return result(array), codegen
 

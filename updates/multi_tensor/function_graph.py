@@ -175,7 +175,8 @@ class Conversion:
             self.lines += [f"return ({', '.join(outputs)},)"]
         source = "\n    ".join([f"def {name}({', '.join(parameters)}):", *self.lines])
         self.keys += [key for key, _ in self.functions]
-        what = (VERSION, pytensor.__version__, source, self.keys)
+        fast = bool(pytensor.config.numba__fastmath)
+        what = (VERSION, pytensor.__version__, fast, source, self.keys)
         key = sha256(repr(what).encode()).hexdigest()
         function = compile_numba_function_src(source, name, self.globals)
         return numba_njit(function), key if self.cachable else None
@@ -304,21 +305,20 @@ def new_outputs(typing_context: Any) -> Any:
     return outputs_type(), codegen
 
 
+def appended(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    """Generate the code that makes a Python object of a value and appends it."""
+    api = context.get_python_api(builder)
+    context.nrt.incref(builder, signature.args[1], args[1])
+    element = api.from_native_value(signature.args[1], args[1], context.get_env_manager(builder))
+    api.list_append(args[0], element)
+    api.decref(element)
+    return context.get_dummy_value()
+
+
 @intrinsic
 def append(typing_context: Any, outputs: Any, array: Any) -> Any:
     """Append an array."""
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        api = context.get_python_api(builder)
-        context.nrt.incref(builder, signature.args[1], args[1])
-        element = api.from_native_value(
-            signature.args[1], args[1], context.get_env_manager(builder)
-        )
-        api.list_append(args[0], element)
-        api.decref(element)
-        return context.get_dummy_value()
-
-    return types.none(outputs, array), codegen
+    return types.none(outputs, array), appended
 
 
 append_array = out_of_line(append)
@@ -333,7 +333,8 @@ def append_input(typing_context: Any, outputs: Any, array: Any) -> Any:
         context.get_python_api(builder).list_append(args[0], parent)
         return context.get_dummy_value()
 
-    return types.none(outputs, array), codegen
+    # Random generators, sparse matrices and plain numbers are no arrays.
+    return types.none(outputs, array), codegen if isinstance(array, types.Array) else appended
 
 
 # Last, when everything above has worked.

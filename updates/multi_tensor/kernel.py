@@ -13,6 +13,7 @@ equal part of the elements, wherever the tensors begin and end.
 import contextlib
 import ctypes
 import os
+from collections.abc import Callable
 from functools import cache
 from hashlib import sha256
 from typing import Any
@@ -20,10 +21,12 @@ from typing import Any
 import llvmlite.binding
 import numba
 import numpy as np
+import pytensor
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
+from numba.np.numpy_support import as_dtype
 from pytensor.graph.basic import Apply
 from pytensor.link.numba.cache import compile_numba_function_src
 from pytensor.link.numba.dispatch.basic import numba_funcify_and_cache_key, numba_njit
@@ -31,7 +34,7 @@ from pytensor.tensor.elemwise import Elemwise
 
 from updates.multi_tensor.op import MultiTensor
 
-VERSION = 13  # part of the key in the cache on disk: to be raised when the code below changes
+VERSION = 14  # part of the key in the cache on disk: to be raised when the code below changes
 
 # Elements times arrays below which one thread does it: about 10 microseconds of work.
 SERIAL = 250_000
@@ -143,17 +146,19 @@ def out_of_line(body: Any) -> Any:
 
 
 @cache
-def row_function(scalars: tuple[bool, ...]) -> Any:
+def row_function(scalars: tuple[bool, ...], dtypes: tuple[np.dtype, ...]) -> Any:
     """Return ``row(table, arrays)``, which adds a tensor to a table.
 
     `arrays` is a tuple. The result is a tuple too: the copies of the arrays that are not
-    contiguous, None for the others.
+    contiguous, or that are no arrays of their dtype (a function that trusts its input may be given
+    a number), None for the others.
     """
     first = scalars.index(False)
+    own = [numba.from_dtype(dtype) for dtype in dtypes]
 
     @intrinsic
     def add_row(typing_context: Any, table: Any, arrays: Any) -> Any:
-        copies = types.Tuple([contiguous_type(array) for array in arrays])
+        copies = types.Tuple(list(map(contiguous_type, arrays, own)))
 
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             kept, native = [], []
@@ -162,7 +167,7 @@ def row_function(scalars: tuple[bool, ...]) -> Any:
             ):
                 if copy is not types.none:
                     sig = copy(typ)
-                    value = context.compile_internal(builder, contiguous, sig, [value])
+                    value = context.compile_internal(builder, contiguous(typ, copy), sig, [value])
                     typ = copy
                 kept.append(context.get_dummy_value() if copy is types.none else value)
                 native.append(context.make_array(typ)(context, builder, value))
@@ -199,7 +204,8 @@ def finish_function(in_place: tuple[int, ...]) -> Any:
             copies, originals = (cgutils.unpack_tuple(builder, arg) for arg in args)
             for k in in_place:
                 if kept[k] is not types.none:
-                    sig = types.none(arrays[k], kept[k])
+                    # What is read-only to Python is written as by PyTensor's own loops.
+                    sig = types.none(arrays[k].copy(readonly=False), kept[k])
                     context.compile_internal(builder, overwrite, sig, [originals[k], copies[k]])
             return context.get_dummy_value()
 
@@ -208,16 +214,29 @@ def finish_function(in_place: tuple[int, ...]) -> Any:
     return finish
 
 
-def contiguous_type(array: Any) -> Any:
-    """Return the type of the copy that an array needs, none if it is in C order."""
-    if array.layout == "C" or array.ndim == 0:
+def contiguous_type(array: Any, dtype: Any) -> Any:
+    """Return the type of the copy that an array needs, none if it is one of a dtype in C order."""
+    if not isinstance(array, types.Array):
+        return types.Array(dtype, 0, "C")
+    if array.dtype == dtype and (array.layout == "C" or array.ndim == 0):
         return types.none
-    return types.Array(array.dtype, array.ndim, "C")
+    return types.Array(dtype, array.ndim, "C")
 
 
-def contiguous(array: Any) -> Any:
-    """Return a copy of an array in C order."""
-    return np.ascontiguousarray(array)
+def contiguous(given: Any, copy: Any) -> Callable[[Any], Any]:
+    """Return a function that copies an array, or a number, to another type."""
+    dtype = as_dtype(copy.dtype)
+    if not isinstance(given, types.Array):
+
+        def from_number(number: Any) -> Any:
+            array = np.empty((), dtype)
+            array[()] = number
+            return array
+
+        return from_number
+    if given.dtype != copy.dtype:
+        return lambda array: np.ascontiguousarray(array.astype(dtype))
+    return lambda array: np.ascontiguousarray(array)
 
 
 def overwrite(array: Any, copy: Any) -> None:
@@ -265,7 +284,9 @@ class Kernel:
         scalars = [*op.scalars, *(False for _ in self.new_outputs)]
         self.width = 2 + len(dtypes)
         formula, formula_key = formula_function(op.elemwise, inputs, **kwargs)
-        what = (VERSION, formula_key, scalars, in_place, serial, [str(dtype) for dtype in dtypes])
+        fast = bool(pytensor.config.numba__fastmath)
+        names_of_dtypes = [str(dtype) for dtype in dtypes]
+        what = (VERSION, fast, formula_key, scalars, in_place, serial, names_of_dtypes)
         self.key = sha256(repr(what).encode()).hexdigest()
 
         names = [f"a{k}" for k in range(len(dtypes))]
@@ -309,7 +330,7 @@ class Kernel:
             forked=forked,
             prange=numba.prange,
         )
-        self.row = row_function(tuple(scalars))
+        self.row = row_function(tuple(scalars), tuple(dtypes))
         self.finish = finish_function(tuple(in_place.values()))
 
 
@@ -355,7 +376,8 @@ def compiled(source: str, name: str, key: str, *, parallel: bool = False, **name
     """Return a numba function of source code, kept in PyTensor's cache on disk."""
     names |= {"without_aliases": without_aliases, "__name__": __name__}
     function = compile_numba_function_src(source, name, names, cache_key=key)
-    return numba_njit(function, cache=True, parallel=parallel)
+    keep = bool(pytensor.config.numba__cache)
+    return numba_njit(function, cache=keep, parallel=parallel)
 
 
 def formula_function(

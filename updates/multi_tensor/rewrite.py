@@ -64,8 +64,12 @@ def group(fgraph: FunctionGraph) -> None:
         if not updated.isdisjoint(node.outputs) and qualifies(node)
     ]
     groups: dict[tuple, list[Apply]] = {}
-    for node in without_sums(fgraph, candidates):
-        groups.setdefault(formula(node), []).append(node)
+    nodes = without_sums(fgraph, candidates)
+    read = read_elsewhere(fgraph)
+    for node in nodes:
+        # What a copy of the function without updates still needs must not keep the others.
+        key = formula(node), read.isdisjoint(node.outputs)
+        groups.setdefault(key, []).append(node)
     for nodes in filter(has_kernel, groups.values()):
         for independent in without_paths(fgraph, nodes):
             merge(fgraph, independent)
@@ -114,7 +118,7 @@ def without_sums(fgraph: FunctionGraph, nodes: list[Apply]) -> list[Apply]:
             for position, output in enumerate(node.outputs)
             if all(isinstance(client.op, CAReduce) for client, _ in fgraph.clients[output])
         ]
-        if summed:
+        if summed and isinstance(node.op.scalar_op, Composite):
             kept = [position for position in range(len(node.outputs)) if position not in summed]
             sums, rest = part(node, summed, in_place=False), part(node, kept, in_place=True)
             old = [node.outputs[position] for position in summed + kept]
@@ -141,6 +145,13 @@ def part(node: Apply, positions: list[int], *, in_place: bool) -> Apply:
     }
     scalar_op = Composite([composite.inputs[k] for k in sources], outputs)
     return Elemwise(scalar_op, pattern).make_node(*(node.inputs[k] for k in sources))
+
+
+def read_elsewhere(fgraph: FunctionGraph) -> set[Variable]:
+    """Return the variables that are more than next values: inputs of nodes, or returned."""
+    positions: Any = fgraph.update_mapping
+    read = {variable for node in fgraph.apply_nodes for variable in node.inputs}
+    return read | {v for k, v in enumerate(fgraph.outputs) if k not in positions}
 
 
 def formula(node: Apply) -> tuple:
