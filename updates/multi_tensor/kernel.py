@@ -26,7 +26,6 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
-from numba.np.numpy_support import as_dtype
 from pytensor.graph.basic import Apply
 from pytensor.link.numba.cache import compile_numba_function_src
 from pytensor.link.numba.dispatch.basic import numba_funcify_and_cache_key, numba_njit
@@ -225,7 +224,7 @@ def contiguous_type(array: Any, dtype: Any) -> Any:
 
 def contiguous(given: Any, copy: Any) -> Callable[[Any], Any]:
     """Return a function that copies an array, or a number, to another type."""
-    dtype = as_dtype(copy.dtype)
+    dtype = np.dtype(str(copy.dtype))
     if not isinstance(given, types.Array):
 
         def from_number(number: Any) -> Any:
