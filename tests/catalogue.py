@@ -88,6 +88,7 @@ RULES = [
     Row("adadelta", updates.adadelta(), ("mean_square", "mean_square_step")),
     Row("rmsprop", updates.rmsprop(learning_rate=0.01), ("mean_square",)),
     Row("rmsprop", updates.rmsprop(learning_rate=0.01, max_scaling=2.0), ("mean_square",)),
+    Row("rmsprop", updates.rmsprop(learning_rate=0.01, epsilon_outside=1e-4), ("mean_square",)),
     Row(
         "deepmind_rmsprop",
         updates.deepmind_rmsprop(learning_rate=0.01),

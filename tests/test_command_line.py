@@ -68,7 +68,13 @@ def test_every_rule_has_a_formula_arguments_and_a_source(name):
         (
             "rmsprop",
             ["a' = rho*a + (1 - rho)*g^2", "p' = p - lr*g / sqrt(a' + eps)"],
-            ["learning_rate=1.0", "rho=0.9", "epsilon=1e-06", "max_scaling=None"],
+            [
+                "learning_rate=1.0",
+                "rho=0.9",
+                "epsilon=1e-06",
+                "max_scaling=None",
+                "epsilon_outside=None",
+            ],
             ["Tieleman, Hinton (2012)"],
         ),
         (

@@ -172,9 +172,9 @@ class Deferred:
     >>> import updates
     >>> rule = updates.rmsprop(rho=0.5)
     >>> rule
-    rmsprop(learning_rate=1.0, rho=0.5, epsilon=1e-06, max_scaling=None)
+    rmsprop(learning_rate=1.0, rho=0.5, epsilon=1e-06, max_scaling=None, epsilon_outside=None)
     >>> rule(learning_rate=0.1)
-    rmsprop(learning_rate=0.1, rho=0.5, epsilon=1e-06, max_scaling=None)
+    rmsprop(learning_rate=0.1, rho=0.5, epsilon=1e-06, max_scaling=None, epsilon_outside=None)
     """
 
     def __init__(self, rule: Callable[..., Any], hyperparameters: dict[str, Any]) -> None:

@@ -23,18 +23,21 @@ def rmsprop(
     rho: Fraction = 0.9,
     epsilon: Epsilon = 1e-6,
     max_scaling: Positive | None = None,
+    epsilon_outside: Epsilon | None = None,
 ) -> Tensor:
     """RMSProp: steps divided by the root of the mean square of recent gradients.
 
     - ``a' = rho*a + (1 - rho)*g^2``
     - ``p' = p - lr*g / sqrt(a' + eps)``
 
-    With `max_scaling` the divisor is ``max(sqrt(a' + eps), 1 / max_scaling)``.
+    With `max_scaling` the divisor is ``max(sqrt(a' + eps), 1 / max_scaling)``, with
+    `epsilon_outside` it is ``sqrt(a' + eps) + epsilon_outside``.
 
     learning_rate : about the length of the step of every element; 1 is Lasagne's default, 0.001
         the usual choice
     rho : decay of the moving averages
     max_scaling : by how much a small gradient is scaled up at most. None is without limit
+    epsilon_outside : epsilon outside the root. None is without
     state : mean_square
 
     `deepmind_rmsprop` : takes the mean gradient out of the mean square
@@ -42,11 +45,14 @@ def rmsprop(
     `adam` : averages the gradient as well
 
     Tieleman, Hinton (2012), "Lecture 6.5: rmsprop", COURSERA: Neural Networks for Machine
-    Learning; epsilon under the root as in Lasagne. Blocks' rule is ``epsilon=0, max_scaling=1e5``.
+    Learning; epsilon under the root as in Lasagne. Blocks' rule is ``epsilon=0, max_scaling=1e5``,
+    PyTorch's and Keras's ``epsilon=0, epsilon_outside=1e-8``.
     """
     size = pt.sqrt(state.average("mean_square", grad**2, rho) + epsilon)
     if max_scaling is not None:
         size = pt.maximum(size, 1 / max_scaling)
+    if epsilon_outside is not None:
+        size = size + epsilon_outside
     return param - learning_rate * grad / size
 
 
