@@ -106,9 +106,12 @@ def model(dtype):
 
 
 @everything
-@pytest.mark.parametrize("dtype", ["float32", pytest.param("float64", marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
-    "rewrites", ["minimum_compile", pytest.param("fast_compile", marks=pytest.mark.slow)]
+    ("dtype", "rewrites"),
+    [
+        ("float32", "minimum_compile"),
+        pytest.param("float64", "fast_compile", marks=pytest.mark.slow),
+    ],
 )
 def test_nan_guard_mode_has_nothing_to_complain_of(rule, dtype, rewrites):
     loss, params = model(dtype)

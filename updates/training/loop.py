@@ -114,16 +114,20 @@ class Training:
         return self.history
 
     def _settle(self) -> None:
-        """Give the model its best parameters, or keep the last if no trained ones were judged."""
-        losses = self.history.valid.get("loss", [])
-        is_judged = bool(self.history.best.get("step")) or all(map(math.isfinite, losses))
-        if is_judged or not self.functions.is_finite():
+        """Give the model its best parameters, or keep the last ones if none can be the best."""
+        if not self._keeps_last():
             self.functions.restore_best()
         elif self.at.step:
             self._warn(
                 "no validation since training began gave a finite loss, so none tells which "
                 "parameters are best: they are those of the last step"
             )
+
+    def _keeps_last(self) -> bool:
+        """Tell whether no validation has judged trained parameters, which are finite now."""
+        losses = self.history.valid.get("loss", [])
+        is_judged = bool(self.history.best.get("step")) or all(map(math.isfinite, losses))
+        return not is_judged and self.functions.is_finite()
 
     def _begin(self) -> None:
         """Continue from the checkpoint, or begin with a validation."""
@@ -294,9 +298,10 @@ class Training:
 
     def _kept(self) -> str:
         best = self.history.best
-        which = f"best ones (after step {best['step']})" if best else "initial ones"
+        which = f"best ones (after step {best['step']}) again" if best else "initial ones again"
+        which = "last ones" if self._keeps_last() else which
         return (
-            f"the parameters are the {which} again. Take a lower learning rate, "
+            f"the parameters are the {which}. Take a lower learning rate, "
             "clip_by_global_norm before the rule, or apply_if_finite after it"
         )
 
