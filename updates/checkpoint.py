@@ -162,10 +162,10 @@ def read(
     """
     check_names(names)
     updates = reusable(updates)
-    keyed(updates)  # what is no dictionary is no fault of the file
+    variables = keyed(updates)  # what is no dictionary is no fault of the file
     with open(path, "rb") as file:
         try:
-            return _read(file, updates, strict, names)
+            return _read(file, updates, variables, strict, names)
         except Exception as error:  # a hostile file can make any step of reading fail
             reason = error if isinstance(error, CheckpointError) else f"it is damaged ({error!r})"
             raise CheckpointError(f"{os.fspath(path)!r}: {reason}") from error
@@ -223,7 +223,11 @@ class _CheckedWriter:
 
 
 def _read(
-    file: BinaryIO, updates: Saved, strict: bool, names: Mapping[str, str] | None
+    file: BinaryIO,
+    updates: Saved,
+    variables: Mapping[str, Any],
+    strict: bool,
+    names: Mapping[str, str] | None,
 ) -> tuple[list[tuple[SharedVariable, Any]], Any, str]:
     """Do what `read` does, with a file that is open."""
     size = _check_crc(file)
@@ -236,7 +240,7 @@ def _read(
         members = dict(zip(described, _members(described), strict=True))
         if archive.namelist() != [_MANIFEST, *members.values()]:
             raise CheckpointError("its entries are not those that it lists")
-        found = matched(updates, described, strict, names)
+        found = matched(updates, variables, described, strict, names)
         values = []
         for key, variable in found.variables:
             array = _read_array(archive, members[key], size)

@@ -2,7 +2,6 @@
 
 - ``gradients``: the gradient of a loss for each parameter, or why there is none
 - ``check_rows``: refuse rows of a table on which a loss depends in other ways as well
-- ``trained_by``: the parameters of the loss whose gradients a next value contains
 - ``loss_above``: the loss that `pytensor.grad` started from
 - ``NO_GRADIENT``: what PyTensor raises for an operation that has no gradient
 """
@@ -11,10 +10,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
-from pytensor.compile.sharedvalue import SharedVariable
 from pytensor.gradient import NullTypeGradError, grad
 from pytensor.graph.basic import Constant, Variable
-from pytensor.graph.traversal import ancestors, graph_inputs
+from pytensor.graph.traversal import ancestors
 from pytensor.scalar.basic import Second
 from pytensor.tensor.elemwise import Elemwise
 from pytensor.tensor.variable import TensorVariable
@@ -79,19 +77,6 @@ def loss_above(variable: Variable) -> Any:
         and bool(np.all(node.inputs[1].data == 1))
     )
     return node.inputs[0] if is_one else None
-
-
-def trained_by(value: Variable) -> list[Any]:
-    """Return the shared variables of whose loss a value contains gradients, by `pytensor.grad`."""
-    losses = dict.fromkeys(loss_above(variable) for variable in ancestors([value]))
-    found: dict[Any, None] = {}
-    for loss in losses:
-        if loss is not None:
-            shared = [v for v in graph_inputs([loss]) if isinstance(v, SharedVariable)]
-            shared = [v for v in shared if "float" in str(getattr(v.type, "dtype", ""))]
-            pairs = zip(shared, _grad(loss, shared), strict=True)
-            found |= {variable: None for variable, gradient in pairs if gradient is not None}
-    return list(found)
 
 
 def _grad(loss: Variable, wrt: Sequence[Any], **options: Any) -> list[Any]:

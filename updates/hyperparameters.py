@@ -311,8 +311,8 @@ WeightDecay = Annotated[
     Hyperparameter,
     Scalar(NON_NEGATIVE, "how much of the parameter itself is added to the direction"),
 ]
-_EPSILON = "keeps the division away from zero"
 Mask = Annotated[Choice, Which("which parameters decay; by default all do")]
+_EPSILON = "keeps the division away from zero"
 Epsilon = Annotated[Hyperparameter, Scalar(NON_NEGATIVE, _EPSILON, has_floor=True)]
 PositiveEpsilon = Annotated[Hyperparameter, Scalar(POSITIVE, _EPSILON, has_floor=True)]
 

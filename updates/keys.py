@@ -1,7 +1,7 @@
 """Keys: by which names the variables of a dictionary of updates are saved, and shown.
 
 - ``keyed``: everything that belongs to a saved state, by keys that do not depend on any order
-- ``reusable``, ``are_variables``: what may be given in the place of a dictionary
+- ``reusable``, ``are_variables``, ``variables_of``: what may be given in the place of a dictionary
 - ``renamed``, ``check_names``: saved keys in the names that variables have now
 - ``shown_names``: a name for each variable of a dictionary, equal ones numbered
 
@@ -68,6 +68,11 @@ def are_variables(updates: Any) -> bool:
     """Tell shared variables by themselves from updates."""
     is_list = isinstance(updates, list) and bool(updates)
     return is_list and all(isinstance(variable, SharedVariable) for variable in updates)
+
+
+def variables_of(updates: Any) -> set[Any]:
+    """Return the variables of a dictionary, of a list of pairs, or of a list."""
+    return set(updates if are_variables(updates) else dict(updates))
 
 
 def renamed(keys: Iterable[str], names: Mapping[str, str]) -> dict[str, str]:

@@ -3,20 +3,23 @@
 - ``params_of(loss)``: the floating-point shared variables that it has a gradient for
 - ``inputs_of(variables)``: the inputs that a function of these variables needs
 - ``default_updates(variables)``: what such a function advances by itself
+- ``trained(updates)``: the variables whose next values have a gradient of a loss of theirs
 - ``by_age(variables)``: variables in the order in which they were made
 
 The first two come in the order in which the variables were made.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from pytensor.compile.sharedvalue import SharedVariable
 from pytensor.gradient import grad
 from pytensor.graph.basic import Constant, Variable
-from pytensor.graph.traversal import graph_inputs
+from pytensor.graph.traversal import ancestors, graph_inputs
 
 from updates.arguments import is_float_tensor
+from updates.differentiation import NO_GRADIENT, loss_above
 from updates.private import age_of
 from updates.state import is_state
 
@@ -70,6 +73,24 @@ def default_updates(
         }
         found |= new
         graph = list(new.values())
+    return found
+
+
+def trained(updates: Mapping[Any, Variable]) -> list[Any]:
+    """Return the variables whose next values contain a gradient of a loss that depends on them.
+
+    The gradients are those that `pytensor.grad` made, in a dictionary of the user.
+    """
+    params: dict[Variable, list[Any]] = {}
+    found = []
+    for variable, value in updates.items():
+        losses = {loss_above(inner) for inner in ancestors([value])} - {None}
+        for loss in losses - params.keys():
+            params[loss] = []
+            with suppress(*NO_GRADIENT):
+                params[loss] = params_of(loss)
+        if any(variable in params[loss] for loss in losses):
+            found.append(variable)
     return found
 
 

@@ -22,7 +22,16 @@ from pytensor.compile.sharedvalue import SharedVariable
 from updates.arguments import is_float_tensor
 from updates.call import UpdatesLike, checked_updates
 from updates.declaration import declared, public
-from updates.keys import Saved, are_variables, check_names, keyed, listed, renamed, reusable
+from updates.keys import (
+    Saved,
+    are_variables,
+    check_names,
+    keyed,
+    listed,
+    renamed,
+    reusable,
+    variables_of,
+)
 from updates.loss_graph import default_updates
 from updates.state import is_state, start_of
 
@@ -128,7 +137,8 @@ def load_state_dict(
             f"{type(state).__name__}"
         )
     check_names(names)
-    found = matched(updates, state, strict, names)
+    updates = reusable(updates)
+    found = matched(updates, keyed(updates), state, strict, names)
     values = [(v, checked_value(key, v, _copy(key, state[key]))) for key, v in found.variables]
     assign(values)
     return found.missing, found.unexpected
@@ -176,15 +186,17 @@ class Matched(NamedTuple):
 
 
 def matched(
-    updates: Any, keys: Iterable[str], strict: bool, names: Mapping[str, str] | None
+    updates: Any,
+    variables: Mapping[str, Any],
+    keys: Iterable[str],
+    strict: bool,
+    names: Mapping[str, str] | None,
 ) -> Matched:
-    """Find the saved key of each variable, or say what does not match.
+    """Find the saved key of each of the variables of `updates`, or say what does not match.
 
     If `strict`, nothing may be without a counterpart, except for what was saved beside the shared
     variables of a list.
     """
-    updates = reusable(updates)
-    variables = keyed(updates)
     try:
         saved = renamed(keys, names or {})
     except ValueError as error:
@@ -194,7 +206,7 @@ def matched(
     parts = [f"lacks {listed(missing)}"] if missing else []
     if not are_variables(updates) and unexpected:
         parts.append(f"has unknown {listed(unexpected)}")
-    changed = set(updates if are_variables(updates) else checked_updates(updates))
+    changed = variables_of(updates)
     own = {key: v for key, v in variables.items() if v in changed and not is_state(v)}
     params = {key for key, variable in own.items() if is_float_tensor(variable)}
     if parts and (strict or (params and params <= set(missing))):

@@ -20,9 +20,9 @@ from updates import provenance
 from updates.arguments import Params, checked_params, in_types_of, is_float_tensor
 from updates.call import Call, State, Updates, UpdatesLike, checked_updates
 from updates.declaration import Declaration, Deferred, declare, parameters_of, waited_for
-from updates.differentiation import trained_by
 from updates.docstrings import Shared, training_example
 from updates.hyperparameters import Symbols
+from updates.loss_graph import trained
 from updates.precision import wide
 from updates.rows import label
 from updates.state import is_state
@@ -188,7 +188,7 @@ def _params_of(updates: Updates) -> list[Any]:
     own = [variable for variable in updates if is_float_tensor(variable) and not is_state(variable)]
     if found or len(own) < 2:
         return found or own
-    found = [variable for variable in own if variable in trained_by(updates[variable])]
+    found = [variable for variable in trained(updates) if variable in own]
     if not found:
         raise ValueError(
             f"params is needed here: no rule made this dictionary, and nothing tells which of "

@@ -15,12 +15,11 @@ from pytensor.graph.basic import Variable
 
 from updates import checkpoint
 from updates.arguments import kind_of
-from updates.call import checked_updates
 from updates.declaration import declared
 from updates.distributed.machines import BUCKET
 from updates.distributed.processes import agree_on, communicator, is_root
 from updates.hyperparameters import Integer, TrueOrFalse
-from updates.keys import Saved, are_variables, keyed, reusable
+from updates.keys import Saved, keyed, reusable, variables_of
 from updates.state_dict import assign, checked_value, to_array
 
 T = TypeVar("T")
@@ -272,7 +271,7 @@ def load(
     comm = communicator(comm)
     own: Any = reusable(updates)
     keys = keyed(own)
-    given = set(own if are_variables(own) else checked_updates(own))
+    given = variables_of(own)
     variables = [v for v in keys.values() if v in given or v.default_update is None]
     agree_on(comm, [f"load of {len(keys)} variables", *keys])
     extra = _in_root(comm, lambda: checkpoint.load(path, own, strict, names))

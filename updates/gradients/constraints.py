@@ -210,14 +210,13 @@ def scale_gradients(
     owners = checked_params(params) if params is not None else _owners(grads)
     if owners is not None and len(owners) != len(grads):
         raise ValueError(f"got {len(grads)} gradients for {len(owners)} parameters")
-    scaled = []
+    scalar, results = Scalar(FINITE), []
     for grad, own in zip(grads, factors_of("factor", factor, owners, len(grads)), strict=True):
         if own is not None:
-            scalar = Scalar(FINITE)
             scalar.check("factor", own, schedules=False)
             grad = grad * scalar.symbol("factor", own, grad.type.dtype)
-        scaled.append(grad)
-    return scaled
+        results.append(grad)
+    return results
 
 
 @gradient_transform

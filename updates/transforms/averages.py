@@ -138,9 +138,9 @@ def use_averages(updates: UpdatesLike) -> Iterator[None]:
     """Put the averages in the place of the parameters for the length of a ``with`` block.
 
     Parameters and averages swap their values on the way in and again on the way out, whatever
-    happens inside; no array is copied. Evaluate inside, but do not train;
-    to save the averaged parameters, give `save` a list of them. Within a block for the same
-    averages, another changes nothing.
+    happens inside; no array is copied. Evaluate inside, but do not train. To save the averaged
+    parameters, give `save` a list of them. A block within a block for the same averages changes
+    nothing.
 
     Parameters
     ----------

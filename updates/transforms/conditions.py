@@ -79,7 +79,10 @@ def apply_if_finite(
         steps = [updates[v] - v for v in provenance.stepped(updates) or own]
         finite &= joint_norm(steps) <= max_norm
     params = tuple(variable for variable in updates if not is_state(variable))
-    skipped, in_a_row = filled(_SKIPPED, "int64"), filled(f"{_SKIPPED}_in_a_row", "int64")
+    skipped, in_a_row = (
+        provenance.mark(filled(name, "int64"), params=params)
+        for name in (_SKIPPED, f"{_SKIPPED}_in_a_row")
+    )
     if max_skips is not None:
         message = (
             f"apply_if_finite: {max_skips} steps in a row were skipped, because they would have "
@@ -93,8 +96,6 @@ def apply_if_finite(
         if variable is not in_a_row:
             updates[variable] = _keep_unless(finite, variable, new_value)
     updates[skipped] = pt.switch(finite, skipped, skipped + 1)
-    for counter in (skipped, in_a_row):
-        provenance.mark(counter, params=params)
     return updates
 
 
