@@ -22,7 +22,7 @@ def register() -> None:
     @node_rewriter([CAReduce])
     def jax_reduction_dtype(_: FunctionGraph, node: Apply) -> list[Variable] | None:
         """Accumulate a reduction in the dtype of its output."""
-        try:
+        with JAX_DTYPES.optional():
             dtype = node.outputs[0].type.dtype
             if node.op.acc_dtype in (None, dtype) or not dtype.startswith("float"):
                 return None
@@ -30,14 +30,10 @@ def register() -> None:
             if reduction.acc_dtype != dtype:  # rewritten again and again, without end
                 raise TypeError(f"the acc_dtype of {reduction} is not {dtype}")
             return [reduction(*node.inputs)]
-        except Exception as error:
-            JAX_DTYPES.give_up(error)
-            return None
+        return None
 
     optdb.register("jax_reduction_dtype", in2out(jax_reduction_dtype), "jax", position=49.2)
 
 
-try:
+with JAX_DTYPES.optional():
     register()
-except Exception as error:
-    JAX_DTYPES.give_up(error)

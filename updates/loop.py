@@ -109,16 +109,12 @@ def register() -> None:
     @node_rewriter([OwnCopy])
     def drop_own_copy(fgraph: FunctionGraph, node: Apply) -> list[Variable] | None:
         """Remove the copy of a value that is in new memory and is used nowhere else."""
-        try:
+        with OWN_COPY.optional():
             return None if is_needed(fgraph, node) else [node.inputs[0]]
-        except Exception as error:
-            OWN_COPY.give_up(error)
-            return None
+        return None
 
     optdb.register("drop_own_copy", in2out(drop_own_copy), "fast_run", position=49.3)
 
 
-try:
+with OWN_COPY.optional():
     register()
-except Exception as error:
-    OWN_COPY.give_up(error)

@@ -4,7 +4,7 @@
 PyTensor, numba and llvmlite describes for users; the rest may change with any release.
 
 - ``Feature``: a feature, its private parts, and what happens without it
-- ``Feature.give_up``: go on without it, with one warning
+- ``Feature.give_up``, ``Feature.optional``: go on without it, with one warning
 - ``Feature.needed``: refuse what cannot go on without it
 - ``ChangedError``: what is then raised
 - ``age_of``: the number that PyTensor gives a variable when it is made
@@ -56,6 +56,14 @@ class Feature:
         if not self.is_lost:
             self.is_lost = True
             warnings.warn(self._message(reason), UserWarning, stacklevel=2)
+
+    @contextmanager
+    def optional(self) -> Iterator[None]:
+        """Give the feature up at any error."""
+        try:
+            yield
+        except Exception as error:
+            self.give_up(error)
 
     @contextmanager
     def needed(self) -> Iterator[None]:
@@ -221,7 +229,7 @@ FEATURES = (
 
 def age_of(variable: Any) -> int:
     """Return the number that PyTensor gives a variable when it is made, 0 if it no longer does."""
-    try:
+    try:  # not `AGE.optional`, because every variable of the library comes here
         return int(variable.auto_name.rpartition("_")[2])
     except Exception as error:
         AGE.give_up(error)

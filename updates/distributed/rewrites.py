@@ -72,10 +72,8 @@ def load_conversion(backend: str) -> None:
         with JAX_REDUCTION.needed():
             import_module("updates.distributed.jax_reduction")
     elif numba_is_ready():
-        try:
+        with KERNEL.optional():
             import_module("updates.distributed.numba_reduction")
-        except Exception as error:
-            KERNEL.give_up(error)
 
 
 # After elementwise fusion (49), before the in-place rewrites (49.5 on).

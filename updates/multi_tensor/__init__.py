@@ -23,10 +23,8 @@ from updates.private import KERNEL
 def numba_is_ready() -> bool:
     """Load what compiles the nodes, which imports numba; say whether that worked."""
     if not KERNEL.is_lost:
-        try:
+        with KERNEL.optional():
             import updates.multi_tensor.function_graph  # noqa: F401
-        except Exception as error:
-            KERNEL.give_up(error)
     return not KERNEL.is_lost
 
 
@@ -35,14 +33,12 @@ def register() -> None:
     if int(pytensor.__version__.split(".")[0]) != 3:
         KERNEL.give_up("versions 3 are known")
         return
-    try:
+    with KERNEL.optional():
         from pytensor.compile.mode import optdb
 
         from updates.multi_tensor.rewrite import GroupUpdates
 
         optdb.register("multi_tensor", GroupUpdates(), "numba", position=50.6)
-    except Exception as error:
-        KERNEL.give_up(error)
 
 
 register()

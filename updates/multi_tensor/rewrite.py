@@ -33,14 +33,12 @@ class GroupUpdates(GraphRewriter):
 
     def add_requirements(self, fgraph: FunctionGraph) -> None:
         """Ask for replacements that are undone when they would make a cycle."""
-        try:
+        with KERNEL.optional():
             fgraph.attach_feature(ReplaceValidate())
-        except Exception as error:
-            KERNEL.give_up(error)
 
     def apply(self, fgraph: FunctionGraph) -> None:
         """Rewrite the graph of a function with updates, or leave it exactly as it was."""
-        try:
+        with KERNEL.optional():
             if fgraph.update_mapping and numba_is_ready():
                 history = FullHistory()
                 fgraph.attach_feature(history)
@@ -50,8 +48,6 @@ class GroupUpdates(GraphRewriter):
                 except Exception:
                     history.goto(0)
                     raise
-        except Exception as error:
-            KERNEL.give_up(error)
 
 
 def group(fgraph: FunctionGraph) -> None:
