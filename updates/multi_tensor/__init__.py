@@ -36,9 +36,11 @@ def register() -> None:
     with KERNEL.optional():
         from pytensor.compile.mode import optdb
 
-        from updates.multi_tensor.rewrite import GroupUpdates
+        from updates.multi_tensor.rewrite import GroupUpdates, InPlace
 
-        optdb.register("multi_tensor", GroupUpdates(), "numba", position=50.6)
+        tags = "numba", "multi_tensor"
+        optdb.register("group_updates", GroupUpdates(), *tags, position=-0.005)
+        optdb.register("updates_in_place", InPlace(), *tags, "inplace", position=105)
 
 
 register()

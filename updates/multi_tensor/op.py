@@ -24,14 +24,19 @@ class MultiTensor(Op):
         For each input of `elemwise`, whether it is one number (0-d) for all elements of a tensor.
     n_tensors : int
         The number of tensors.
+    group : int, optional
+        A number that nodes of one graph share only if they do not depend on each other.
     """
 
-    __props__ = ("elemwise", "scalars", "n_tensors")
+    __props__ = ("elemwise", "scalars", "n_tensors", "group")
 
-    def __init__(self, elemwise: Elemwise, scalars: tuple[bool, ...], n_tensors: int) -> None:
+    def __init__(
+        self, elemwise: Elemwise, scalars: tuple[bool, ...], n_tensors: int, group: int = 0
+    ) -> None:
         self.elemwise = elemwise
         self.scalars = scalars
         self.n_tensors = n_tensors
+        self.group = group
         n_in, n_out = len(scalars), elemwise.scalar_op.nout
         self.destroy_map = {
             tensor * n_out + output: [tensor * n_in + source]
@@ -57,6 +62,22 @@ class MultiTensor(Op):
             ndim = max(variable.type.ndim for variable in own)
             result.append([v if v.type.ndim == ndim else v.dimshuffle(["x"] * ndim) for v in own])
         return result
+
+    def inputs_of(self, node: Apply, tensor: int) -> list[Any]:
+        """Return the inputs of a tensor."""
+        return node.inputs[tensor * len(self.scalars) : (tensor + 1) * len(self.scalars)]
+
+    def outputs_of(self, node: Apply, tensor: int) -> list[Any]:
+        """Return the outputs of a tensor."""
+        n_out = self.elemwise.scalar_op.nout
+        return node.outputs[tensor * n_out : (tensor + 1) * n_out]
+
+    def infer_shape(self, *args: Any) -> list[Any]:
+        """Return the shapes of the outputs: for each tensor, that of its first full input."""
+        shapes = args[-1]  # older versions of PyTensor give the graph first, then node and shapes
+        n_in, first = len(self.scalars), self.scalars.index(False)
+        own = (shapes[tensor * n_in + first] for tensor in range(self.n_tensors))
+        return [shape for shape in own for _ in range(self.elemwise.scalar_op.nout)]
 
     def make_node(self, *inputs: Variable) -> Apply:
         """Make the node; its outputs have the types that `elemwise` gives them."""

@@ -1,35 +1,42 @@
-"""The graph rewrite ``multi_tensor``: group the elementwise updates of a compiled function.
+"""The graph rewrites ``multi_tensor``: group the elementwise updates of a compiled function.
 
-It runs after PyTensor has fused elementwise operations and decided which of them work in place:
-the whole update of a parameter is then one ``Elemwise`` node, and parameters under one rule have
-equal formulas. Each group of equal formulas becomes one ``MultiTensor`` node. What does not
-qualify, or cannot be merged without a cycle, stays as it is.
+- ``GroupUpdates``: make one ``MultiTensor`` node of regions with equal formulas (before PyTensor
+  rewrites anything)
+- ``InPlace``: let these nodes write next values in the memory of the old ones
+
+Each formula is rewritten once, by PyTensor's own rewrites, as a graph of vectors and numbers; then
+it is one elementwise loop. What does not become one stays as it was.
 """
 
 import warnings
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
-from pytensor.graph.basic import Apply, Variable
+import numpy as np
+import pytensor.tensor as pt
+from pytensor.compile.aliasing import Supervisor
+from pytensor.compile.mode import get_mode
+from pytensor.graph.basic import Constant, Variable
 from pytensor.graph.features import FullHistory, ReplaceValidate
 from pytensor.graph.fg import FunctionGraph
+from pytensor.graph.replace import clone_replace
 from pytensor.graph.rewriting.basic import GraphRewriter
-from pytensor.graph.traversal import ancestors
 from pytensor.graph.utils import InconsistencyError
-from pytensor.scalar.basic import Composite
-from pytensor.tensor.elemwise import CAReduce, DimShuffle, Elemwise
+from pytensor.tensor.elemwise import Elemwise
 from pytensor.tensor.type import TensorType
 
 from updates.multi_tensor import numba_is_ready
 from updates.multi_tensor.op import MultiTensor
+from updates.multi_tensor.regions import Formula, Region, is_scalar, regions, without_axes
 from updates.private import KERNEL
 
-# float16 and complex numbers stay with PyTensor's own loops.
-KINDS = "biuf"
+# Tensors of a node until the last rewrite puts all into one. PyTensor's rewrites need time that
+# grows with the product of a node's inputs and outputs.
+FEW = 8
 
 
-class GroupUpdates(GraphRewriter):
-    """Replace groups of elementwise updates with equal formulas by ``MultiTensor`` nodes."""
+class Rewrite(GraphRewriter):
+    """A rewrite of functions with updates; if anything goes wrong, the graph is as it was."""
 
     def add_requirements(self, fgraph: FunctionGraph) -> None:
         """Ask for replacements that are undone when they would make a cycle."""
@@ -39,180 +46,235 @@ class GroupUpdates(GraphRewriter):
     def apply(self, fgraph: FunctionGraph) -> None:
         """Rewrite the graph of a function with updates, or leave it exactly as it was."""
         with KERNEL.optional():
-            if fgraph.update_mapping and numba_is_ready():
+            if getattr(fgraph, "update_mapping", None) and numba_is_ready():
                 history = FullHistory()
                 fgraph.attach_feature(history)
                 try:
-                    group(fgraph)
+                    self.rewritten(fgraph)
                     fgraph.remove_feature(history)
                 except Exception:
                     history.goto(0)
                     raise
 
-
-def group(fgraph: FunctionGraph) -> None:
-    """Replace the updates of a graph, formula by formula."""
-    positions: Any = fgraph.update_mapping  # of the outputs that are next values
-    updated = {fgraph.outputs[position] for position in positions}
-    candidates = [
-        node
-        for node in fgraph.toposort()
-        if not updated.isdisjoint(node.outputs) and qualifies(node)
-    ]
-    groups: dict[tuple, list[Apply]] = {}
-    nodes = without_sums(fgraph, candidates)
-    read = read_elsewhere(fgraph)
-    for node in nodes:
-        # What a copy of the function without updates still needs must not keep the others.
-        key = formula(node), read.isdisjoint(node.outputs)
-        groups.setdefault(key, []).append(node)
-    for nodes in filter(has_kernel, groups.values()):
-        for independent in without_paths(fgraph, nodes):
-            merge(fgraph, independent)
+    def rewritten(self, fgraph: FunctionGraph) -> None:
+        """Rewrite the graph."""
+        raise NotImplementedError
 
 
-def qualifies(node: Apply) -> bool:
-    """Say whether a node is elementwise, each input having the shape of the result or one number.
+class GroupUpdates(Rewrite):
+    """Replace regions with equal formulas by ``MultiTensor`` nodes."""
 
-    Not when the result is one number itself, as a step counter is: there is nothing to gain.
+    def rewritten(self, fgraph: FunctionGraph) -> None:
+        """Group regions, and reserve the memory of old values for new ones."""
+        for group, members in enumerate(grouped(regions(fgraph))):
+            loop = Loop.of(members[0].formula, members[0].scalars)
+            if loop is not None and loop.has_kernel():
+                replace(fgraph, loop, members, group)
+        fgraph.attach_feature(Reserved(own for owns in own_of(fgraph).values() for own in owns))
+
+
+class Reserved(Supervisor):
+    """Keeps other nodes from overwriting what ``MultiTensor`` nodes will overwrite.
+
+    These do so last, because PyTensor looks at all of their inputs again for each other node that
+    might work in place.
     """
-    if not isinstance(node.op, Elemwise) or is_scalar(node.outputs[0]):
-        return False
-    pattern = node.outputs[0].type.broadcastable
-    full = [variable.type.broadcastable == pattern for variable in node.inputs]
-    return (
-        any(full)
-        and all(
-            same or is_scalar(variable) for same, variable in zip(full, node.inputs, strict=True)
-        )
-        and all(has_plain_dtype(variable) for variable in [*node.inputs, *node.outputs])
-    )
+
+    def on_attach(self, fgraph: Any) -> None:
+        """Stand beside the supervisor that each graph has."""
+        self.fgraph = fgraph
 
 
-def is_scalar(variable: Variable) -> bool:
-    """Say whether a tensor is known to have one element."""
-    return all(variable.type.broadcastable)
-
-
-def has_plain_dtype(variable: Variable) -> bool:
-    """Say whether a tensor is made of integers or of floating-point numbers of the machine."""
-    dtype = variable.type.numpy_dtype if isinstance(variable.type, TensorType) else None
-    return dtype is not None and dtype.kind in KINDS and dtype != "float16"
-
-
-def without_sums(fgraph: FunctionGraph, nodes: list[Apply]) -> list[Apply]:
-    """Compute outputs that are only summed, such as the squares of a penalty, in another node.
-
-    PyTensor fuses them into the loop of the update because both read the same parameter. There,
-    all of the squares would have to be stored before they are summed.
-    """
-    result: list[Apply] = []
-    replacements: list[tuple[Variable, Variable]] = []
-    for node in nodes:
-        summed = [
-            position
-            for position, output in enumerate(node.outputs)
-            if all(isinstance(client.op, CAReduce) for client, _ in fgraph.clients[output])
-        ]
-        if summed and isinstance(node.op.scalar_op, Composite):
-            kept = [position for position in range(len(node.outputs)) if position not in summed]
-            sums, rest = part(node, summed, in_place=False), part(node, kept, in_place=True)
-            old = [node.outputs[position] for position in summed + kept]
-            replacements += zip(old, sums.outputs + rest.outputs, strict=True)
-            node = rest
-        result.append(node)
-    try:
-        fgraph.replace_all_validate(replacements, reason="multi_tensor")
-    except InconsistencyError:
-        return nodes
+def grouped(found: list[Region]) -> list[list[Region]]:
+    """Return regions that can be computed together; at least one is of more than one number."""
+    groups: dict[Any, dict[Any, list[Region]]] = {}
+    for region in found:
+        kinds = groups.setdefault((region.formula, region.depth), {})
+        kinds.setdefault(region.scalars, []).append(region)
+    result = []
+    for kinds in groups.values():
+        numbers = kinds.pop(None, [])
+        result += kinds.values()
+        for members in list(kinds.values())[:1]:
+            members += numbers
     return result
 
 
-def part(node: Apply, positions: list[int], *, in_place: bool) -> Apply:
-    """Return a node for some outputs of an elementwise node, with the inputs that they need."""
-    composite = node.op.scalar_op
-    outputs = [composite.outputs[position] for position in positions]
-    needed = set(ancestors(outputs))
-    sources = [k for k, inner in enumerate(composite.inputs) if inner in needed]
-    pattern = {
-        positions.index(output): sources.index(source)
-        for output, source in node.op.inplace_pattern.items()
-        if in_place and output in positions and source in sources
-    }
-    scalar_op = Composite([composite.inputs[k] for k in sources], outputs)
-    return Elemwise(scalar_op, pattern).make_node(*(node.inputs[k] for k in sources))
+class Loop(NamedTuple):
+    """A formula as one elementwise operation.
 
-
-def read_elsewhere(fgraph: FunctionGraph) -> set[Variable]:
-    """Return the variables that are more than next values: inputs of nodes, or returned."""
-    positions: Any = fgraph.update_mapping
-    read = {variable for node in fgraph.apply_nodes for variable in node.inputs}
-    return read | {v for k, v in enumerate(fgraph.outputs) if k not in positions}
-
-
-def formula(node: Apply) -> tuple:
-    """Return what nodes that run as one have in common."""
-    return node.op, scalars(node), tuple(variable.type.dtype for variable in node.inputs)
-
-
-def scalars(node: Apply) -> tuple[bool, ...]:
-    """Say for each input of a node whether it is one number for all elements."""
-    return tuple(is_scalar(variable) for variable in node.inputs)
-
-
-def has_kernel(nodes: list[Apply]) -> bool:
-    """Say whether the formula of nodes can run in threads: without calls into Python, cachable."""
-    from updates.multi_tensor.kernel import formula_function
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        _, key = formula_function(nodes[0].op, nodes[0].inputs)
-    return key is not None
-
-
-def without_paths(fgraph: FunctionGraph, nodes: list[Apply]) -> Iterable[list[Apply]]:
-    """Split nodes into lists in which no node needs the result of another."""
-    if len(nodes) == 1:
-        return [nodes]
-    members = set(nodes)
-    depth: dict[Apply, int] = {}
-    levels: dict[int, list[Apply]] = {}
-    for node in fgraph.toposort():
-        parents = [variable.owner for variable in node.inputs if variable.owner is not None]
-        depth[node] = max((depth[parent] + (parent in members) for parent in parents), default=0)
-        if node in members:
-            levels.setdefault(depth[node], []).append(node)
-    return levels.values()
-
-
-def merge(fgraph: FunctionGraph, nodes: list[Apply]) -> None:
-    """Replace nodes by one, or by several where one would have to run before itself.
-
-    That happens when an old value is still needed between two updates: one of them destroys it.
+    Parameters
+    ----------
+    elemwise : Elemwise
+        The operation.
+    leaves : list of variables
+        The leaves of the formula.
+    inputs : list of variables
+        What the operation is applied to: leaves, and numbers computed from them.
+    results : list of int
+        For each result of the formula, the output of the operation.
     """
-    op = MultiTensor(nodes[0].op, scalars(nodes[0]), len(nodes))
-    inputs = [variable for node in nodes for variable in streams(node, op)]
-    merged = op.make_node(*inputs).outputs
-    outputs = [variable for node in nodes for variable in node.outputs]
+
+    elemwise: Elemwise
+    leaves: list[Any]
+    inputs: list[Any]
+    results: list[int]
+
+    @classmethod
+    def of(cls, formula: Formula, scalars: tuple[bool, ...]) -> "Loop | None":
+        """Rewrite a formula, and return it if it is one operation."""
+        leaves = [
+            TensorType(dtype, () if scalar else (None,))()
+            for dtype, scalar in zip(formula.dtypes, scalars, strict=True)
+        ]
+        values: list[Any] = []
+
+        def value(kind: str, *which: Any) -> Any:
+            if kind == "constant":
+                dtype, data = which
+                return pt.constant(np.frombuffer(data, dtype)[0], dtype=dtype)
+            return (leaves if kind == "leaf" else values)[which[0]]
+
+        for scalar_op, arguments in formula.steps:
+            values.append(Elemwise(scalar_op)(*(value(*argument) for argument in arguments)))
+        graph = FunctionGraph(leaves, [values[k] for k in formula.results], clone=False)
+        get_mode("NUMBA").excluding("inplace", "multi_tensor").optimizer.rewrite(graph)
+        nodes = {output.owner for output in graph.outputs}
+        node = nodes.pop()
+        if nodes or node is None or not isinstance(node.op, Elemwise):
+            return None
+        inputs = [number_of(variable) for variable in node.inputs]
+        if any(v.type.ndim and v not in leaves for v in inputs):
+            return None
+        return cls(node.op, leaves, inputs, [node.outputs.index(v) for v in graph.outputs])
+
+    def has_kernel(self) -> bool:
+        """Say whether the loop can run in threads: without calls into Python, cachable."""
+        from updates.multi_tensor.kernel import formula_function
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            _, key = formula_function(self.elemwise, self.inputs)
+        return key is not None
+
+
+def replace(fgraph: FunctionGraph, loop: Loop, members: list[Region], group: int) -> None:
+    """Replace regions by nodes of a few tensors each."""
+    scalars = tuple(is_scalar(variable) for variable in loop.inputs)
+    numbers: dict[Any, list[Any]] = {}
+    pairs = []
+    for start in range(0, len(members), FEW):
+        few = members[start : start + FEW]
+        op = MultiTensor(loop.elemwise, scalars, len(few), group)
+        node = op.make_node(*(v for region in few for v in streams(loop, region, numbers)))
+        for tensor, region in enumerate(few):
+            results = op.outputs_of(node, tensor)
+            for equals, position in zip(region.outputs, loop.results, strict=True):
+                pairs += [(output, results[position]) for output in equals]
+    fgraph.replace_all_validate(pairs, reason="multi_tensor")
+
+
+def streams(loop: Loop, region: Region, numbers: dict[Any, list[Any]]) -> Iterator[Variable]:
+    """Return what a region has for the inputs of a loop, single numbers without axes.
+
+    `numbers` keeps what is computed from the numbers of the regions so far.
+    """
+    given = {
+        leaf: own if leaf.type.ndim else as_number(own)
+        for leaf, own in zip(loop.leaves, region.leaves, strict=True)
+    }
+    known = {leaf: own for leaf, own in given.items() if leaf.type.ndim == 0}
+    computed = [v for v in loop.inputs if v not in given and not isinstance(v, Constant)]
+    key = tuple(known.values())
+    if computed and key not in numbers:
+        numbers[key] = clone_replace(computed, known)
+    given |= zip(computed, numbers.get(key, ()), strict=True)
+    return (given.get(variable, variable) for variable in loop.inputs)
+
+
+def number_of(variable: Any) -> Variable:
+    """Return a constant of one element, or a number that got axes, as 0-d; others as they are."""
+    if isinstance(variable, Constant) and is_scalar(variable):
+        return pt.constant(variable.data.item(), dtype=variable.type.dtype)
+    return without_axes(variable)
+
+
+def as_number(variable: Any) -> Variable:
+    """Return a tensor of one element as 0-d."""
+    return variable if variable.type.ndim == 0 else variable.dimshuffle(())
+
+
+class InPlace(Rewrite):
+    """Let ``MultiTensor`` nodes write next values in the memory of the old ones."""
+
+    def rewritten(self, fgraph: Any) -> None:
+        """Make one node in place of each group, or as few as possible."""
+        for feature in [f for f in fgraph._features if isinstance(f, Reserved)]:
+            fgraph.remove_feature(feature)
+        own = own_of(fgraph)
+        tensors: dict[Any, list[Tensor]] = {}
+        for node in fgraph.toposort():
+            if isinstance(op := node.op, MultiTensor):
+                for number in range(op.n_tensors):
+                    tensor = Tensor(op.inputs_of(node, number), op.outputs_of(node, number))
+                    pattern = tensor.overwritten(own)
+                    key = op.elemwise.scalar_op, op.scalars, op.group, pattern
+                    tensors.setdefault(key, []).append(tensor)
+        for (scalar_op, scalars, group, pattern), members in tensors.items():
+            overwrite(fgraph, scalar_op, scalars, group, pattern, members)
+
+
+class Tensor(NamedTuple):
+    """A tensor of a ``MultiTensor`` node: what enters and what comes out."""
+
+    inputs: list[Any]
+    outputs: list[Any]
+
+    def overwritten(self, own: dict[Any, set[Any]]) -> tuple[tuple[int, int], ...]:
+        """Return which outputs may take the memory of which inputs."""
+        result: dict[int, int] = {}
+        for position, output in enumerate(self.outputs):
+            for source, variable in enumerate(self.inputs):
+                if variable in own.get(output, ()) and source not in result.values():
+                    result[position] = source
+                    break
+        return tuple(result.items())
+
+
+def own_of(fgraph: Any) -> dict[Any, set[Any]]:
+    """Return, for what ``MultiTensor`` nodes compute, the variables whose next value it is."""
+    own: dict[Any, set[Any]] = {}
+    for output, source in fgraph.update_mapping.items():
+        value = fgraph.outputs[output]
+        if value.owner is not None and isinstance(value.owner.op, MultiTensor):
+            own.setdefault(value, set()).add(fgraph.inputs[source])
+    return own
+
+
+def overwrite(
+    fgraph: FunctionGraph,
+    scalar_op: Any,
+    scalars: tuple[bool, ...],
+    group: int,
+    pattern: tuple[tuple[int, int], ...],
+    tensors: list[Tensor],
+) -> None:
+    """Give tensors of one formula one node that works in place, or several such nodes.
+
+    One does not do where it would have to run before itself, as an old value is still needed
+    between two updates.
+    """
+    op = MultiTensor(Elemwise(scalar_op, dict(pattern)), scalars, len(tensors), group)
+    new = op.make_node(*(variable for tensor in tensors for variable in tensor.inputs))
+    old = [variable for tensor in tensors for variable in tensor.outputs]
     try:
-        fgraph.replace_all_validate(list(zip(outputs, merged, strict=True)), reason="multi_tensor")
+        fgraph.replace_all_validate(list(zip(old, new.outputs, strict=True)), reason="multi_tensor")
     except InconsistencyError:
-        half = len(nodes) // 2
+        half = len(tensors) // 2
         if half:
-            merge(fgraph, nodes[:half])
-            merge(fgraph, nodes[half:])
-
-
-def streams(node: Apply, op: MultiTensor) -> Iterator[Variable]:
-    """Return the inputs of a node, single numbers without axes."""
-    for variable, scalar in zip(node.inputs, op.scalars, strict=True):
-        yield without_axes(variable) if scalar else variable
-
-
-def without_axes(number: Any) -> Variable:
-    """Return a tensor of one element as 0-d, which it usually was before it got its axes."""
-    if number.owner is not None and isinstance(number.owner.op, DimShuffle):
-        [before] = number.owner.inputs
-        if before.type.ndim == 0:
-            return before
-    return number.dimshuffle(())
+            overwrite(fgraph, scalar_op, scalars, group, pattern, tensors[:half])
+            overwrite(fgraph, scalar_op, scalars, group, pattern, tensors[half:])
+        elif pattern:
+            overwrite(fgraph, scalar_op, scalars, group, pattern[:-1], tensors)
+        else:
+            raise

@@ -1,0 +1,411 @@
+"""Regions: the parts of a graph that are the elementwise update of one tensor.
+
+- ``Formula``: what a region computes, whatever it computes it of
+- ``Region``: a formula with what enters it and what comes out of it
+- ``regions(fgraph)``: those of a graph that PyTensor has not rewritten yet
+
+A region reaches from next values back to what is no elementwise operation (a product of matrices,
+a sum), to variables that something outside of it needs as well, and to single numbers. So nothing
+is computed twice.
+
+Some rewrites of PyTensor replace several operations at once, to keep them exact: that of
+``log(sigmoid(x))`` for instance. No region ends within such a pattern. Where one would, it ends
+later, at the one variable through which all of this enters the update, or there is no region.
+"""
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any, NamedTuple
+
+from pytensor import scalar as ps
+from pytensor.graph.basic import Apply, Constant
+from pytensor.graph.traversal import apply_ancestors
+from pytensor.tensor.elemwise import DimShuffle, Elemwise
+from pytensor.tensor.type import TensorType
+
+# float16 and complex numbers stay with PyTensor's own loops.
+KINDS = "biuf"
+
+# Operations that are part of no pattern which rewrites keep exact.
+ALGEBRAIC = (
+    *(
+        ps.Add,
+        ps.Sub,
+        ps.Mul,
+        ps.TrueDiv,
+        ps.IntDiv,
+        ps.Neg,
+        ps.Reciprocal,
+        ps.Sqr,
+        ps.Sqrt,
+        ps.Pow,
+    ),
+    *(ps.Abs, ps.Sign, ps.Maximum, ps.Minimum, ps.Clip, ps.Switch, ps.Second, ps.Cast),
+    *(ps.Identity, ps.LogicalComparison, ps.FixedLogicalComparison, ps.BinaryBitOp, ps.UnaryBitOp),
+)
+
+
+class Formula(NamedTuple):
+    """What a region computes, whatever it computes it of.
+
+    Parameters
+    ----------
+    steps : tuple
+        For each operation, the scalar operation and where its arguments come from: ("leaf", number
+        of the leaf), ("step", number of the step) or ("constant", dtype, bytes).
+    results : tuple of int
+        The steps that come out.
+    owns : tuple of int or None
+        For each of them, the leaf whose next value it is.
+    is_read : tuple of bool
+        For each of them, whether something needs it besides the update.
+    dtypes : tuple of str
+        Of the leaves.
+    """
+
+    steps: tuple[tuple[Any, tuple[Any, ...]], ...]
+    results: tuple[int, ...]
+    owns: tuple[int | None, ...]
+    is_read: tuple[bool, ...]
+    dtypes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Region:
+    """A formula with what enters it and what comes out of it.
+
+    Parameters
+    ----------
+    formula : Formula
+        What is computed.
+    depth : int
+        The number of regions that come before it, one after the other: what is computed at one
+        depth does not depend on another region of that depth.
+    leaves : list of variables
+        What enters.
+    outputs : list of lists of variables
+        What comes out, each with all that are equal.
+    scalars : tuple of bool, optional
+        For each leaf, whether it is one number for all elements. None where the tensor is one
+        number itself, so that nothing tells the two kinds from each other.
+    """
+
+    formula: Formula
+    depth: int
+    leaves: list[Any]
+    outputs: list[list[Any]]
+    scalars: tuple[bool, ...] | None
+
+
+def regions(fgraph: Any) -> list[Region]:
+    """Return the regions that compute next values, in the order of the graph."""
+    graph = Graph(fgraph)
+    found = []
+    for nodes in graph.connected():
+        region = Reading(graph, nodes).region()
+        if region is not None:
+            found.append(region)
+    return found
+
+
+class Graph:
+    """A graph, and which of its nodes belong to regions.
+
+    Equal computations count as one, as if PyTensor had merged them, which takes it far longer.
+
+    Attributes
+    ----------
+    order : list of nodes
+        The first of equal nodes, each after those that it needs.
+    equals : dict
+        The first of equal variables to all of them.
+    next_of : dict
+        Next value to the variable whose next value it is.
+    members : dict
+        The nodes that belong to regions, each with the depth of its region.
+    """
+
+    def __init__(self, fgraph: Any) -> None:
+        self._first: dict[Any, Any] = {}
+        self.equals: dict[Any, list[Any]] = {}
+        self.order = self._different(fgraph.toposort())
+        self.next_of: dict[Any, Any] = {}
+        positions: Any = fgraph.update_mapping
+        self.returned = {self.first(v) for k, v in enumerate(fgraph.outputs) if k not in positions}
+        for output, source in positions.items():
+            self.next_of.setdefault(self.first(fgraph.outputs[output]), fgraph.inputs[source])
+        self.readers: dict[Any, list[Apply]] = {}
+        for node in self.order:
+            for variable in self.inputs(node):
+                self.readers.setdefault(variable, []).append(node)
+        self._is_algebraic: dict[Any, bool] = {}
+        self.members = self._depths(self._members())
+
+    def first(self, variable: Any) -> Any:
+        """Return the first of the variables that are equal to one."""
+        return self._first.get(variable, variable)
+
+    def inputs(self, node: Apply) -> list[Any]:
+        """Return the inputs of a node, of equal ones the first."""
+        return [self.first(variable) for variable in node.inputs]
+
+    def _different(self, order: list[Apply]) -> list[Apply]:
+        known: dict[Any, Any] = {}
+        result = []
+        for node in order:
+            for variable in node.inputs:
+                if isinstance(variable, Constant) and variable not in self._first:
+                    value = variable.signature()
+                    self._first[variable] = known.setdefault((variable.type, value), variable)
+            key = node.op, *self.inputs(node)
+            equal = known.setdefault(key, node)
+            if equal is node:
+                result.append(node)
+            for variable, first in zip(node.outputs, equal.outputs, strict=True):
+                self._first[variable] = first
+                self.equals.setdefault(first, []).append(variable)
+        return result
+
+    def is_algebraic(self, variable: Any) -> bool:
+        """Say whether the elementwise operations that lead to a variable are part of no pattern."""
+        if variable not in self._is_algebraic:
+            node = variable.owner
+            is_own = node is None or not isinstance(node.op, Elemwise) or has_algebra(node)
+            is_end = node is None or not isinstance(node.op, Elemwise | DimShuffle)
+            self._is_algebraic[variable] = is_own and (
+                is_end or all(map(self.is_algebraic, node.inputs))
+            )
+        return self._is_algebraic[variable]
+
+    def is_needed_beside(self, variable: Any, nodes: Collection[Apply]) -> bool:
+        """Say whether something needs a variable besides some nodes."""
+        is_output = variable in self.next_of or variable in self.returned
+        return is_output or any(node not in nodes for node in self.readers.get(variable, ()))
+
+    def connected(self) -> Iterable[list[Apply]]:
+        """Return the nodes of each region."""
+        parent = {node: node for node in self.members}
+
+        def root(node: Apply) -> Apply:
+            while parent[node] is not node:
+                parent[node] = node = parent[parent[node]]
+            return node
+
+        for node in self.members:
+            [output] = node.outputs
+            # One region reads what it computes, and should also read what it overwrites.
+            for variable in (output, self.next_of.get(output)):
+                for reader in self.readers.get(variable, ()):
+                    if reader in self.members and self.are_alike(node, reader):
+                        parent[root(reader)] = root(node)
+        groups: dict[Apply, list[Apply]] = {}
+        for node in self.order:
+            if node in self.members:
+                groups.setdefault(root(node), []).append(node)
+        return groups.values()
+
+    def are_alike(self, node: Apply, other: Apply) -> bool:
+        """Say whether two nodes may be in one region."""
+        return self.members[node] == self.members[other] and pattern(node) == pattern(other)
+
+    def _members(self) -> set[Apply]:
+        """Go from next values backwards to where regions end."""
+        elementwise = {node for node in self.order if is_elementwise(node)}
+        # What depends on next values belongs to the update, whatever else needs it.
+        after: set[Any] = set()
+        for node in self.order:
+            sources = [v for v in self.inputs(node) if not is_scalar(v)]
+            if node in elementwise and any(v in self.next_of or v in after for v in sources):
+                after.update(node.outputs)
+        members: set[Apply] = set()
+        for node in reversed(self.order):
+            if node in elementwise:
+                [output] = node.outputs
+                readers = self.readers.get(output, ())
+                belongs = output in after and not members.isdisjoint(readers)
+                if belongs or output in self.next_of or not self.is_needed_beside(output, members):
+                    members.add(node)
+        return members
+
+    def _depths(self, members: set[Apply]) -> dict[Apply, int]:
+        depths: dict[Apply, int] = {}
+        for node in self.order:
+            depths[node] = 0
+            for variable in self.inputs(node):
+                source = variable.owner
+                if source is not None:
+                    is_inside = node in members and pattern(node) == pattern(source)
+                    step = source in members and not is_inside and not is_scalar(variable)
+                    depths[node] = max(depths[node], depths[source] + step)
+        return {node: depths[node] for node in members}
+
+
+class Reading:
+    """Nodes on their way to a region.
+
+    Parameters
+    ----------
+    graph : Graph
+        The graph.
+    nodes : list of nodes
+        Nodes of it, each after those that it needs.
+    entry : variable, optional
+        The one leaf that may come from a pattern.
+
+    Attributes
+    ----------
+    steps : list
+        The operations so far, see `Formula`.
+    number_of : dict
+        Result to the number of its step.
+    leaves : dict
+        What enters, with its number.
+    """
+
+    def __init__(self, graph: Graph, nodes: list[Apply], entry: Any = None) -> None:
+        self.graph, self.in_order, self.nodes, self.entry = graph, nodes, set(nodes), entry
+        self.steps: list[tuple[Any, tuple[Any, ...]]] = []
+        self.number_of: dict[Any, int] = {}
+        self.leaves: dict[Any, int] = {}
+
+    def region(self) -> Region | None:
+        """Return the region, or None if there is none."""
+        graph = self.graph
+        outputs = self.outputs()
+        if graph.next_of.keys().isdisjoint(outputs):
+            return None
+        results = tuple(self.source(output)[1] for output in outputs)
+        leaves = list(self.leaves)
+        is_one_number = is_scalar(outputs[0])
+        tensors = leaves if is_one_number else [v for v in leaves if not is_scalar(v)]
+        cut = {v for v in tensors if v is not self.entry and not graph.is_algebraic(v)}
+        if cut:
+            return None if self.entry is not None else self.rest(cut)
+        owns = tuple(self.leaves.get(graph.next_of.get(output)) for output in outputs)
+        readers = [self.readers(output) for output in outputs]
+        if not all(map(has_algebra, self.in_order)) and any(
+            isinstance(node.op, Elemwise | DimShuffle) for nodes in readers for node in nodes
+        ):
+            return None
+        if is_one_number and any(readers):
+            return None  # depths do not count what one number leads to, such as a step counter
+        is_read = tuple(
+            output in graph.returned or bool(nodes)
+            for output, nodes in zip(outputs, readers, strict=True)
+        )
+        formula = Formula(
+            tuple(self.steps),
+            results,
+            owns,
+            is_read,
+            tuple(leaf.type.dtype for leaf in leaves),
+        )
+        scalars = None if is_one_number else tuple(map(is_scalar, leaves))
+        equals = [graph.equals[output] for output in outputs]
+        return Region(formula, graph.members[self.in_order[0]], leaves, equals, scalars)
+
+    def rest(self, cut: set[Any]) -> Region | None:
+        """Return the region that begins at the last variable through which all of `cut` enters.
+
+        At such a variable nothing else that depends on `cut` is still to be used.
+        """
+        graph, entry = self.graph, None
+        left = {v: sum(node in self.nodes for node in graph.readers[v]) for v in cut}
+        for node in self.in_order:
+            sources = [v for v in graph.inputs(node) if v in left]
+            if sources:
+                for variable in sources:
+                    left[variable] -= 1
+                    if not left[variable]:
+                        del left[variable]
+                [output] = node.outputs
+                is_out = graph.is_needed_beside(output, self.nodes)
+                readers = graph.readers.get(output, [])
+                left[output] = len(readers) + is_out
+                if len(left) == 1 and not is_out and all(map(has_algebra, [node, *readers])):
+                    entry = output
+        if entry is None:
+            return None
+        before = set(apply_ancestors([entry]))
+        if any(node in before and node.outputs[0] in graph.next_of for node in self.nodes):
+            return None
+        kept = [node for node in self.in_order if node not in before]
+        return Reading(graph, kept, entry).region()
+
+    def outputs(self) -> list[Any]:
+        """Return what is needed outside, in an order that does not depend on the dictionary."""
+        names: dict[Any, str] = {}
+        for node in self.in_order:
+            operands = [names.get(variable, "") for variable in self.graph.inputs(node)]
+            text = f"{node.op.scalar_op}({', '.join(operands)})"
+            names[node.outputs[0]] = sha256(text.encode()).hexdigest()
+        outputs = [v for v in names if self.graph.is_needed_beside(v, self.nodes)]
+        return sorted(outputs, key=names.__getitem__)
+
+    def readers(self, output: Any) -> list[Apply]:
+        """Return the nodes outside that need an output."""
+        return [node for node in self.graph.readers.get(output, ()) if node not in self.nodes]
+
+    def source(self, variable: Any) -> tuple[Any, ...]:
+        """Return where an argument comes from, after the steps that compute it."""
+        base = self.graph.first(without_axes(variable))
+        if isinstance(base, Constant) and is_scalar(base):
+            return "constant", base.type.dtype, base.data.tobytes()
+        node = base.owner
+        if node is None or not (node in self.nodes or is_known(base)):
+            return "leaf", self.leaves.setdefault(base, len(self.leaves))
+        if base not in self.number_of:
+            step = node.op.scalar_op, tuple(map(self.source, self.graph.inputs(node)))
+            self.number_of[base] = len(self.steps)
+            self.steps.append(step)
+        return "step", self.number_of[base]
+
+
+def pattern(node: Apply) -> tuple[bool, ...] | None:
+    """Return the axes of length 1 of what an elementwise node computes."""
+    return getattr(node.outputs[0].type, "broadcastable", None)
+
+
+def has_algebra(node: Apply) -> bool:
+    """Say whether an elementwise node is of an operation that is part of no pattern."""
+    return isinstance(node.op.scalar_op, ALGEBRAIC)
+
+
+def is_elementwise(node: Apply) -> bool:
+    """Say whether a node is elementwise, of inputs that have the shape of its output or no axes."""
+    return (
+        isinstance(node.op, Elemwise)
+        and len(node.outputs) == 1
+        and not node.op.inplace_pattern
+        and all(map(has_plain_dtype, [*node.inputs, *node.outputs]))
+        and all(is_scalar(v) or v.type.broadcastable == pattern(node) for v in node.inputs)
+    )
+
+
+def has_plain_dtype(variable: Any) -> bool:
+    """Say whether a tensor is made of integers or of floating-point numbers of the machine."""
+    dtype = variable.type.numpy_dtype if isinstance(variable.type, TensorType) else None
+    return dtype is not None and dtype.kind in KINDS and dtype != "float16"
+
+
+def is_scalar(variable: Any) -> bool:
+    """Say whether a variable is a tensor that is known to have one element."""
+    return isinstance(variable.type, TensorType) and all(variable.type.broadcastable)
+
+
+def is_known(variable: Any) -> bool:
+    """Say whether a single number is computed from constants alone."""
+    node = variable.owner
+    if node is None:
+        return isinstance(variable, Constant)
+    is_plain = isinstance(node.op, Elemwise | DimShuffle) and len(node.outputs) == 1
+    return is_plain and is_scalar(variable) and all(map(is_known, node.inputs))
+
+
+def without_axes(variable: Any) -> Any:
+    """Return a single number as it was before it got axes, and anything else as it is."""
+    node = variable.owner
+    if node is not None and isinstance(node.op, DimShuffle) and node.inputs[0].type.ndim == 0:
+        return without_axes(node.inputs[0])
+    return variable
