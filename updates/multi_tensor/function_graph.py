@@ -8,7 +8,6 @@ their inputs, and the outputs of the whole function are appended to a list one b
 
 from collections.abc import Callable, Sequence
 from functools import cache
-from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -32,12 +31,17 @@ from pytensor.tensor.math import Dot
 from pytensor.tensor.type import TensorType
 
 from updates.multi_tensor.kernel import (
+    END,
+    HEADER,
     SERIAL,
     SERIAL_BESIDE_BLAS,
-    VERSION,
     Kernel,
+    drive_function,
+    keep,
+    key_of,
     never_inlined,
     out_of_line,
+    write_back,
 )
 from updates.multi_tensor.op import MultiTensor
 from updates.private import KERNEL
@@ -150,6 +154,9 @@ class Conversion:
             "__name__": __name__,
             "never_inlined": never_inlined,
             "new_outputs": new_outputs,
+            "new_table": new_table,
+            "write_back": write_back,
+            "keep": keep,
             "append_array": append_array,
             "append_input": append_input,
         }
@@ -176,8 +183,7 @@ class Conversion:
         source = "\n    ".join([f"def {name}({', '.join(parameters)}):", *self.lines])
         self.keys += [key for key, _ in self.functions]
         fast = bool(pytensor.config.numba__fastmath)
-        what = (VERSION, pytensor.__version__, fast, source, self.keys)
-        key = sha256(repr(what).encode()).hexdigest()
+        key = key_of(fast, source, self.keys)
         function = compile_numba_function_src(source, name, self.globals)
         return numba_njit(function), key if self.cachable else None
 
@@ -210,20 +216,15 @@ class Conversion:
         """Write the lines of a ``MultiTensor`` node."""
         op = node.op
         kernel = Kernel(op, node, self.serial, **self.kwargs)
-        n_in, n_out = len(op.scalars), op.elemwise.scalar_op.nout
         tag = f"m{len(self.keys)}"
         self.keys.append((tag, kernel.key))
-        self.globals |= {
-            f"{tag}_row": kernel.row,
-            f"{tag}_run": kernel.run,
-            f"{tag}_finish": kernel.finish,
-            f"{tag}_table": new_table,
-        }
-        self.lines.append(f"{tag} = {tag}_table({1 + op.n_tensors * kernel.width})")
+        fast = bool(pytensor.config.numba__fastmath)
+        self.globals |= {f"{tag}_segment": kernel.segment, "drive": drive_function(fast)}
+        self.lines.append(f"{tag} = new_table({HEADER + op.n_tensors * kernel.width})")
         ends = []
         for tensor in range(op.n_tensors):
-            arrays = [self.name(v) for v in node.inputs[tensor * n_in : (tensor + 1) * n_in]]
-            outputs = node.outputs[tensor * n_out : (tensor + 1) * n_out]
+            arrays = [self.name(variable) for variable in op.inputs_of(node, tensor)]
+            outputs = op.outputs_of(node, tensor)
             for position, source in op.elemwise.inplace_pattern.items():
                 self.names[outputs[position]] = arrays[source]
             like = arrays[op.scalars.index(False)]
@@ -231,11 +232,14 @@ class Conversion:
                 self.globals[f"empty_{dtype}"] = empty_function(dtype)
                 self.lines.append(f"{self.name(outputs[position])} = empty_{dtype}({like})")
             arrays += [self.name(outputs[position]) for position, _ in kernel.new_outputs]
-            given = f"({', '.join(arrays)},)"
-            self.lines.append(f"{tag}_{tensor} = {tag}_row({tag}, {given})")
-            # As the last to name the arrays, it also keeps them alive while the kernel runs.
-            ends.append(f"{tag}_finish({tag}_{tensor}, {given})")
-        self.lines += [f"{tag}_run({tag})", *ends]
+            for k, place in kernel.places:
+                self.globals[f"{tag}_place_{k}"] = place
+                kept = f"{tag}_{tensor}_{k}"
+                self.lines.append(f"{kept} = {tag}_place_{k}({tag}, {arrays[k]})")
+                is_written = k in op.elemwise.inplace_pattern.values()
+                ends.append(f"{'write_back' if is_written else 'keep'}({kept}, {arrays[k]})")
+        self.lines.append(f"drive({tag}, {kernel.width}, {kernel.serial}, {tag}_segment())")
+        self.lines += ends
 
 
 # What writes the lines of a node, by its operation. `updates.distributed` adds its own.
@@ -266,7 +270,7 @@ def kind(variable: Variable) -> object:
 def new_table(places: int) -> np.ndarray:
     """Return a table without rows."""
     table = np.empty(places, np.int64)
-    table[0] = 1
+    table[END] = HEADER
     return table
 
 

@@ -1,13 +1,14 @@
 """The numba functions behind a ``MultiTensor`` node, made from its formula.
 
-A table of int64 holds, after the number of its used places, one row for each tensor: the number
-of elements, whether its arrays differ in shape (not 0), and their addresses. ``row`` adds a row,
-``run`` works through the table, ``finish`` writes back what had to be copied for not being
-contiguous.
+A table of int64 holds one row for each tensor: the number of elements, whether its arrays differ
+in shape (not 0), and their addresses. ``place`` functions put arrays into it one by one, which
+asks the least of numba; ``drive`` works through it; ``write_back`` and ``keep`` end what arrays
+that were not contiguous, and had to be copied, were needed for.
 
-``run`` does not depend on how many tensors there are nor on their shapes: it is compiled once for
-a formula and kept in PyTensor's cache. Enough work is split among numba's threads; each takes an
-equal part of the elements, wherever the tensors begin and end.
+``drive`` is one function for all formulas. It gets the address of ``segment``, which depends on
+the formula, but neither on how many tensors there are nor on their shapes. Both are kept in
+PyTensor's cache. Enough work is split among numba's threads; each takes an equal part of the
+elements, wherever the tensors begin and end.
 """
 
 import contextlib
@@ -16,7 +17,8 @@ import os
 from collections.abc import Callable
 from functools import cache
 from hashlib import sha256
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import llvmlite.binding
 import numba
@@ -33,7 +35,8 @@ from pytensor.tensor.elemwise import Elemwise
 
 from updates.multi_tensor.op import MultiTensor
 
-VERSION = 14  # part of the key in the cache on disk: to be raised when the code below changes
+# The files whose code writes code that is kept on disk.
+WRITERS_OF_CODE = ("kernel", "function_graph")
 
 # Elements times arrays below which one thread does it: about 10 microseconds of work.
 SERIAL = 250_000
@@ -144,73 +147,86 @@ def out_of_line(body: Any) -> Any:
     return call
 
 
-@cache
-def row_function(scalars: tuple[bool, ...], dtypes: tuple[np.dtype, ...]) -> Any:
-    """Return ``row(table, arrays)``, which adds a tensor to a table.
+# Places in the table before the rows: where the next number goes, where this row begins, and the
+# shape of its first array.
+END, ROW, SHAPE, HEADER = 0, 1, 2, 64
 
-    `arrays` is a tuple. The result is a tuple too: the copies of the arrays that are not
-    contiguous, or that are no arrays of their dtype (a function that trusts its input may be given
-    a number), None for the others.
+
+@cache
+def place_function(role: str, dtype: np.dtype) -> Any:
+    """Return ``place(table, array)``, which puts an array into a table.
+
+    The role is "first", the array with which a row begins, "full", another one of the same shape,
+    or "number". The result is the copy of an array that is not contiguous, or that is no array of
+    the dtype (a function that trusts its input may be given a number), None for others.
     """
-    first = scalars.index(False)
-    own = [numba.from_dtype(dtype) for dtype in dtypes]
+    own = numba.from_dtype(dtype)
 
     @intrinsic
-    def add_row(typing_context: Any, table: Any, arrays: Any) -> Any:
-        copies = types.Tuple(list(map(contiguous_type, arrays, own)))
+    def place(typing_context: Any, table: Any, array: Any) -> Any:
+        copy = contiguous_type(array, own)
 
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            kept, native = [], []
-            for typ, copy, value in zip(
-                arrays, copies, cgutils.unpack_tuple(builder, args[1]), strict=True
-            ):
-                if copy is not types.none:
-                    sig = copy(typ)
-                    value = context.compile_internal(builder, contiguous(typ, copy), sig, [value])
-                    typ = copy
-                kept.append(context.get_dummy_value() if copy is types.none else value)
-                native.append(context.make_array(typ)(context, builder, value))
-            # Not compared but subtracted: each comparison here would cost compile time.
-            mismatch = ir.Constant(native[first].nitems.type, 0)
-            shape = cgutils.unpack_tuple(builder, native[first].shape)
-            for array, scalar in zip(native, scalars, strict=True):
-                if not scalar:
-                    other = cgutils.unpack_tuple(builder, array.shape)
-                    for length, expected in zip(other, shape, strict=True):
-                        mismatch = builder.or_(mismatch, builder.sub(length, expected))
-            row = [native[first].nitems, mismatch]
-            row += [builder.ptrtoint(array.data, mismatch.type) for array in native]
+            value, typ = args[1], array
+            if copy is not types.none:
+                sig = copy(array)
+                value = context.compile_internal(builder, contiguous(array, copy), sig, [value])
+                typ = copy
+            native = context.make_array(typ)(context, builder, value)
             places = context.make_array(table)(context, builder, args[0]).data
-            end = builder.load(places)
-            for k, number in enumerate(row):
-                place = builder.add(end, ir.Constant(end.type, k))
-                builder.store(number, builder.gep(places, [place]))
-            builder.store(builder.add(end, ir.Constant(end.type, len(row))), places)
-            return context.make_tuple(builder, signature.return_type, kept)
+            integer = native.nitems.type
 
-        return copies(table, arrays), codegen
+            def at(place: Any) -> Any:
+                index = ir.Constant(integer, place) if isinstance(place, int) else place
+                return builder.gep(places, [index])
 
-    return out_of_line(add_row)
+            def after(place: Any, count: int) -> Any:
+                return builder.add(place, ir.Constant(integer, count))
+
+            end = builder.load(at(END))
+            axes = list(enumerate(cgutils.unpack_tuple(builder, native.shape)))
+            if role == "first":
+                builder.store(end, at(ROW))
+                builder.store(native.nitems, at(end))
+                builder.store(ir.Constant(integer, 0), at(after(end, 1)))
+                for axis, length in axes:
+                    builder.store(length, at(SHAPE + axis))
+                end = after(end, 2)
+            elif role == "full":
+                mismatch = at(after(builder.load(at(ROW)), 1))
+                total = builder.load(mismatch)
+                for axis, length in axes:
+                    # Not compared but subtracted: each comparison here would cost compile time.
+                    other = builder.load(at(SHAPE + axis))
+                    total = builder.or_(total, builder.sub(length, other))
+                builder.store(total, mismatch)
+            builder.store(builder.ptrtoint(native.data, integer), at(end))
+            builder.store(after(end, 1), at(END))
+            return context.get_dummy_value() if copy is types.none else value
+
+        return copy(table, array), codegen
+
+    return out_of_line(place)
 
 
-@cache
-def finish_function(in_place: tuple[int, ...]) -> Any:
-    """Return ``finish(kept, arrays)``, which writes back the copies of what is in place."""
+@intrinsic
+def write_back(typing_context: Any, kept: Any, array: Any) -> Any:
+    """Write the result that was computed in a copy into the array itself."""
 
-    @intrinsic
-    def finish(typing_context: Any, kept: Any, arrays: Any) -> Any:
-        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            copies, originals = (cgutils.unpack_tuple(builder, arg) for arg in args)
-            for k in in_place:
-                if kept[k] is not types.none:
-                    # What is read-only to Python is written as by PyTensor's own loops.
-                    sig = types.none(arrays[k].copy(readonly=False), kept[k])
-                    context.compile_internal(builder, overwrite, sig, [originals[k], copies[k]])
-            return context.get_dummy_value()
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        if kept is not types.none:
+            # What is read-only to Python is written as by PyTensor's own loops.
+            sig = types.none(array.copy(readonly=False), kept)
+            context.compile_internal(builder, overwrite, sig, [args[1], args[0]])
+        return context.get_dummy_value()
 
-        return types.none(kept, arrays), codegen
+    return types.none(kept, array), codegen
 
-    return finish
+
+@intrinsic
+def keep(typing_context: Any, kept: Any, array: Any) -> Any:
+    """Name an array and its copy after all is computed, so that both keep their memory."""
+    return types.none(kept, array), lambda context, *_: context.get_dummy_value()
 
 
 def contiguous_type(array: Any, dtype: Any) -> Any:
@@ -257,11 +273,15 @@ class Kernel:
 
     Attributes
     ----------
-    row, run, finish : numba functions
-        ``kept = row(table, arrays)``, ``run(table)``, ``finish(kept, arrays)``, where `arrays` is
-        a tuple of the inputs of a tensor and the new arrays for its outputs that are not in place.
+    segment : numba function
+        Returns the address of the function that works through a part of a table.
+    places : list of (int, numba function)
+        The arrays of a tensor in the order of the table, its inputs and after them those for its
+        outputs that are not in place; and what places them there.
     width : int
         The places of a row in the table.
+    serial : int
+        The number of elements below which one thread does it.
     new_outputs : list of (int, numpy dtype)
         The outputs that are not in place.
     key : str
@@ -283,10 +303,12 @@ class Kernel:
         scalars = [*op.scalars, *(False for _ in self.new_outputs)]
         self.width = 2 + len(dtypes)
         formula, formula_key = formula_function(op.elemwise, inputs, **kwargs)
-        fast = bool(pytensor.config.numba__fastmath)
-        names_of_dtypes = [str(dtype) for dtype in dtypes]
-        what = (VERSION, fast, formula_key, scalars, in_place, serial, names_of_dtypes)
-        self.key = sha256(repr(what).encode()).hexdigest()
+        first = scalars.index(False)
+        order = sorted(range(len(dtypes)), key=lambda k: k != first)
+        roles = ["number" if scalar else "full" for scalar in scalars]
+        roles[first] = "first"
+        self.places = [(k, place_function(roles[k], dtypes[k])) for k in order]
+        self.serial = serial // len(dtypes)
 
         names = [f"a{k}" for k in range(len(dtypes))]
         targets = {position: f"a{source}" for position, source in in_place.items()}
@@ -306,31 +328,22 @@ class Kernel:
                 f"{targets[k]}[i] = {targets[k]}_{k}" for k in range(len(outputs))
             ),
         )
-        span = compiled(source, "span", f"span_{self.key}", formula=formula, carray=numba.carray)
+        span = compiled(source, "span", formula_key, formula=formula, carray=numba.carray)
         addresses = ", ".join(
-            f"pointer(table[at + {k + 2}]{'' if scalar else f' + first * {dtype.itemsize}'}, t{k})"
+            f"pointer(table[at + {2 + order.index(k)}]"
+            f"{'' if scalar else f' + first * {dtype.itemsize}'}, t{k})"
             for k, (dtype, scalar) in enumerate(zip(dtypes, scalars, strict=True))
         )
         number_types = {f"t{k}": numba.from_dtype(dtype) for k, dtype in enumerate(dtypes)}
         segment = compiled(
-            SEGMENT.format(width=self.width, addresses=addresses),
+            SEGMENT.format(width=self.width, addresses=addresses, header=HEADER),
             "segment",
-            f"segment_{self.key}",
-            span=span,
+            span.key,
+            span=span.function,
             pointer=pointer,
             **number_types,
         )
-        self.run = compiled(
-            RUN.format(width=self.width, serial=serial // len(dtypes), piece=PIECE),
-            "run",
-            f"run_{self.key}",
-            parallel=True,
-            segment=segment,
-            forked=forked,
-            prange=numba.prange,
-        )
-        self.row = row_function(tuple(scalars), tuple(dtypes))
-        self.finish = finish_function(tuple(in_place.values()))
+        self.segment, self.key = address_of(segment.function), segment.key
 
 
 SPAN = """
@@ -344,7 +357,7 @@ def span(n, {pointers}):
 
 SEGMENT = """
 def segment(table, start, stop):
-    at = 1
+    at = {header}
     while at < table[0]:
         n = table[at]
         if start < n and stop > 0:
@@ -355,28 +368,86 @@ def segment(table, start, stop):
         at += {width}
 """
 
-RUN = """
-def run(table):
+DRIVE = f"""
+def drive(table, width, serial, segment):
     total = 0
-    for at in range(1, table[0], {width}):
+    for at in range({HEADER}, table[0], width):
         if table[at + 1] != 0:
             raise ValueError("an array of an update has another shape than its parameter")
         total += table[at]
-    if total < {serial} or forked():
-        segment(table, 0, total)
+    if total < serial or forked():
+        call(segment, table, 0, total)
     else:
-        pieces = min(total // {piece}, 1024)
+        pieces = min(total // {PIECE}, 1024)
         for k in prange(pieces):
-            segment(table, total * k // pieces, total * (k + 1) // pieces)
+            call(segment, table, total * k // pieces, total * (k + 1) // pieces)
 """
 
+ARGUMENTS = (types.Array(types.int64, 1, "C"), types.int64, types.int64)
 
-def compiled(source: str, name: str, key: str, *, parallel: bool = False, **names: Any) -> Any:
-    """Return a numba function of source code, kept in PyTensor's cache on disk."""
+
+def address_of(function: Any) -> Any:
+    """Return a function without arguments that returns the address of a ``segment``."""
+
+    @intrinsic
+    def address(typing_context: Any) -> Any:
+        function.compile(ARGUMENTS)
+
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            compiled = function.overloads[ARGUMENTS]
+            context.active_code_library.add_linking_library(compiled.library)
+            declared = context.declare_function(builder.module, compiled.fndesc)
+            return builder.ptrtoint(declared, context.get_value_type(types.int64))
+
+        return types.int64(), codegen
+
+    return address
+
+
+@intrinsic
+def call(typing_context: Any, address: Any, table: Any, start: Any, stop: Any) -> Any:
+    """Call the ``segment`` at an address. It raises nothing."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        convention = context.call_conv
+        function_type = convention.get_function_type(types.none, ARGUMENTS)
+        function = builder.inttoptr(args[0], function_type.as_pointer())
+        convention.call_function(builder, function, types.none, ARGUMENTS, args[1:])
+        return context.get_dummy_value()
+
+    return types.none(types.int64, *ARGUMENTS), codegen
+
+
+class Compiled(NamedTuple):
+    """A numba function of source code, and its key in PyTensor's cache on disk."""
+
+    function: Any
+    key: str
+
+
+def compiled(
+    source: str, name: str, calls: str = "", *, parallel: bool = False, **names: Any
+) -> Compiled:
+    """Compile source code, which calls functions of a key in the cache."""
+    fast = bool(pytensor.config.numba__fastmath)
+    key = f"{name}_{key_of(source, calls, fast)}"
     names |= {"without_aliases": without_aliases, "__name__": __name__}
     function = compile_numba_function_src(source, name, names, cache_key=key)
-    keep = bool(pytensor.config.numba__cache)
-    return numba_njit(function, cache=keep, parallel=parallel)
+    is_kept = bool(pytensor.config.numba__cache)
+    return Compiled(numba_njit(function, cache=is_kept, parallel=parallel), key)
+
+
+@cache
+def drive_function(fast: bool) -> Any:
+    """Return ``drive``; `fast` tells apart what ``numba__fastmath`` makes of it."""
+    return compiled(
+        DRIVE, "drive", parallel=True, call=call, forked=forked, prange=numba.prange
+    ).function
+
+
+def key_of(*what: object) -> str:
+    """Return what identifies compiled code on disk: all that it is made of, this code included."""
+    return sha256(repr((SOURCES, pytensor.__version__, *what)).encode()).hexdigest()
 
 
 def formula_function(
@@ -385,3 +456,8 @@ def formula_function(
     """Return PyTensor's numba function for one element, and its key in the cache."""
     scalar_node = elemwise.make_scalar_node(*inputs)
     return numba_funcify_and_cache_key(elemwise.scalar_op, node=scalar_node, **kwargs)
+
+
+SOURCES = sha256(
+    b"".join((Path(__file__).parent / f"{name}.py").read_bytes() for name in WRITERS_OF_CODE)
+).hexdigest()
