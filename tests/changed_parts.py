@@ -222,7 +222,7 @@ def outcome(part, change, scenario):
             from updates.multi_tensor import kernel
 
             # Code that is in the cache needs no part of numba.
-            kernel.VERSION = f"{part} {change}"
+            kernel.SOURCES = f"{part} {change}"
         except Exception:
             pass
         try:

@@ -82,7 +82,7 @@ FAST = [
     # the conversion
     ("pytensor.link.numba.dispatch.basic:numba_funcify_ensure_cache", "keyword"),
     # the first call
-    ("numba.core.cpu:CPUContext.make_tuple", "removed"),
+    ("numba.core.cpu:CPUContext.make_array", "removed"),
     ("numba.core.pythonapi:PythonAPI.list_append", "keyword"),
     # what else there is
     ("pytensor.scan.op:ScanInfo", "keyword"),
@@ -177,7 +177,7 @@ def test_so_does_every_change_of_every_part_in_the_list(feature, change, tmp_pat
 
 @pytest.mark.slow
 def test_it_does_not_matter_whether_compiled_code_is_kept(tmp_path):
-    parts = ["numba.core.cpu:CPUContext.make_tuple", "pytensor.graph.features:FullHistory.goto"]
+    parts = ["numba.core.cpu:CPUContext.make_array", "pytensor.graph.features:FullHistory.goto"]
     broken, fine = play([(KERNEL, part, "removed", "uncached") for part in parts], tmp_path)
     assert broken["lost"]
     assert not fine["lost"]
@@ -200,14 +200,14 @@ def operations(function):
 def test_a_rewrite_that_fails_in_the_middle_leaves_the_graph_as_it_was(monkeypatch):
     done = []
 
-    def merge(fgraph, nodes, original=rewrite.merge):
+    def replace(fgraph, *what, original=rewrite.replace):
         if done:
             raise AttributeError("in the middle")
-        done.append(nodes)
-        original(fgraph, nodes)
+        done.append(what)
+        original(fgraph, *what)
         assert any(isinstance(node.op, MultiTensor) for node in fgraph.apply_nodes)
 
-    monkeypatch.setattr(rewrite, "merge", merge)
+    monkeypatch.setattr(rewrite, "replace", replace)
     monkeypatch.setattr(KERNEL, "is_lost", False)
     mode = get_mode("NUMBA")
     with pytest.warns(UserWarning, match="AttributeError: in the middle") as caught:

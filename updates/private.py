@@ -104,12 +104,13 @@ KERNEL = Feature(
     "PyTensor's own graph computes them, with the same results but slower",
     (
         # The rewrite
+        *_in("pytensor.compile.aliasing:", "Supervisor"),
         *_in("pytensor.compile.mode:", "optdb"),
         *_in("pytensor.graph.features:", "FullHistory ReplaceValidate"),
         *_in("pytensor.graph.features:FullHistory.", "goto"),
         *_in(
             "pytensor.graph.fg:FunctionGraph.",
-            "attach_feature clients remove_feature replace_all_validate update_mapping",
+            "_features attach_feature clients remove_feature replace_all_validate update_mapping",
         ),
         *_in("pytensor.graph.rewriting.basic:", "GraphRewriter"),
         *_in("pytensor.graph.rewriting.db:SequenceDB.", "register"),
@@ -131,10 +132,10 @@ KERNEL = Feature(
         *_in(
             "numba.core.cpu:CPUContext.",
             "active_code_library call_conv call_internal call_internal_no_propagate "
-            "compile_internal get_constant get_dummy_value get_env_manager get_python_api "
-            "get_value_type insert_const_string make_array make_tuple nrt",
+            "compile_internal declare_function get_constant get_dummy_value get_env_manager "
+            "get_python_api get_value_type insert_const_string make_array nrt",
         ),
-        *_in("numba.core.callconv:BaseCallConv.", "return_exc"),
+        *_in("numba.core.callconv:BaseCallConv.", "call_function get_function_type return_exc"),
         *_in(
             "numba.core.dispatcher:Dispatcher.", "compile get_call_template get_overload overloads"
         ),

@@ -328,7 +328,7 @@ class Kernel:
                 f"{targets[k]}[i] = {targets[k]}_{k}" for k in range(len(outputs))
             ),
         )
-        span = compiled(source, "span", formula_key, formula=formula, carray=numba.carray)
+        span = compiled(source, "span", str(formula_key), formula=formula, carray=numba.carray)
         addresses = ", ".join(
             f"pointer(table[at + {2 + order.index(k)}]"
             f"{'' if scalar else f' + first * {dtype.itemsize}'}, t{k})"

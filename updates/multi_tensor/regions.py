@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, NamedTuple
 
-from pytensor import scalar as ps
+import pytensor.scalar as ps
 from pytensor.graph.basic import Apply, Constant
 from pytensor.graph.traversal import apply_ancestors
 from pytensor.tensor.elemwise import DimShuffle, Elemwise

@@ -91,7 +91,7 @@ def grouped(found: list[Region]) -> list[list[Region]]:
     for region in found:
         kinds = groups.setdefault((region.formula, region.depth), {})
         kinds.setdefault(region.scalars, []).append(region)
-    result = []
+    result: list[list[Region]] = []
     for kinds in groups.values():
         numbers = kinds.pop(None, [])
         result += kinds.values()
