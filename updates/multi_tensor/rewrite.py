@@ -67,10 +67,12 @@ class GroupUpdates(Rewrite):
     def rewritten(self, fgraph: FunctionGraph) -> None:
         """Group regions, and reserve the memory of old values for new ones."""
         for group, members in enumerate(grouped(regions(fgraph))):
-            loop = Loop.of(members[0].formula, members[0].scalars)
+            loop = Loop.of(members[0].formula, members[0].scalars or ())
             if loop is not None and loop.has_kernel():
                 replace(fgraph, loop, members, group)
-        fgraph.attach_feature(Reserved(own for owns in own_of(fgraph).values() for own in owns))
+        reserved = [own for owns in own_of(fgraph).values() for own in owns]
+        if reserved:
+            fgraph.attach_feature(Reserved(reserved))
 
 
 class Reserved(Supervisor):
@@ -212,11 +214,11 @@ class InPlace(Rewrite):
         for feature in [f for f in fgraph._features if isinstance(f, Reserved)]:
             fgraph.remove_feature(feature)
         own = own_of(fgraph)
-        tensors: dict[Any, list[Tensor]] = {}
+        tensors: dict[Any, list[TensorUpdate]] = {}
         for node in fgraph.toposort():
             if isinstance(op := node.op, MultiTensor):
                 for number in range(op.n_tensors):
-                    tensor = Tensor(op.inputs_of(node, number), op.outputs_of(node, number))
+                    tensor = TensorUpdate(op.inputs_of(node, number), op.outputs_of(node, number))
                     pattern = tensor.overwritten(own)
                     key = op.elemwise.scalar_op, op.scalars, op.group, pattern
                     tensors.setdefault(key, []).append(tensor)
@@ -224,8 +226,8 @@ class InPlace(Rewrite):
             overwrite(fgraph, scalar_op, scalars, group, pattern, members)
 
 
-class Tensor(NamedTuple):
-    """A tensor of a ``MultiTensor`` node: what enters and what comes out."""
+class TensorUpdate(NamedTuple):
+    """What enters and what comes out of a ``MultiTensor`` node for one of its tensors."""
 
     inputs: list[Any]
     outputs: list[Any]
@@ -257,7 +259,7 @@ def overwrite(
     scalars: tuple[bool, ...],
     group: int,
     pattern: tuple[tuple[int, int], ...],
-    tensors: list[Tensor],
+    tensors: list[TensorUpdate],
 ) -> None:
     """Give tensors of one formula one node that works in place, or several such nodes.
 
