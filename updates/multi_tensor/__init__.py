@@ -1,16 +1,18 @@
-"""One multi-threaded kernel for the elementwise updates of all parameters (numba backend).
+"""One formula, rewritten and compiled once, for the updates of all parameters (numba backend).
 
+- ``regions``: which parts of a graph are the elementwise update of a tensor
 - ``op``: the node that stands for one formula applied to several tensors
-- ``rewrite``: the graph rewrite ``multi_tensor`` that makes such nodes
+- ``rewrite``: the graph rewrites ``multi_tensor`` that make such nodes, before PyTensor rewrites
+  anything, and let them work in place, after all else
 - ``kernel``: the numba functions that run a formula over a table of tensors
 - ``function_graph``: the numba function of a graph that contains such nodes
 
-Importing `updates` registers the rewrite; ``mode.excluding("multi_tensor")`` switches it off. It
+Importing `updates` registers the rewrites; ``mode.excluding("multi_tensor")`` switches them off. This
 leans on parts of PyTensor and numba that may change, see `updates.private`. Whatever goes wrong
 with it, functions are compiled as PyTensor does by itself, and one warning says so:
 
-- when it is imported or registered: there is no rewrite
-- in the rewrite: the graph is given back as it was
+- when they are imported or registered: there is no rewrite
+- in a rewrite: the graph is given back as it was
 - in the conversion to numba, or when numba compiles at the first call: PyTensor's own conversion
   is taken, in which a node is one loop after the other
 """
@@ -29,7 +31,7 @@ def numba_is_ready() -> bool:
 
 
 def register() -> None:
-    """Register the rewrite: after the in-place rewrites of elementwise operations (50.5)."""
+    """Register the rewrites: before the first that merges nodes (0), and after the last (100)."""
     if int(pytensor.__version__.split(".")[0]) != 3:
         KERNEL.give_up("versions 3 are known")
         return
