@@ -5,8 +5,8 @@
 
 Systems take turns, each in a process of its own with as many threads as there are cores; times
 are medians over all turns, in milliseconds, and in parentheses how many times that of `updates`.
-The parts: speed_alone.py, speed_networks.py, speed_compile.py and speed_memory.py. PyTorch and
-optax are left out where they are not installed.
+The parts: speed_alone.py, speed_networks.py, compile_times.py (CPU seconds) and speed_memory.py.
+PyTorch and optax are left out where they are not installed.
 """
 
 import argparse
@@ -14,8 +14,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import compile_times
 import speed_alone
-import speed_compile
 import speed_memory
 import speed_networks
 from speed_common import (
@@ -69,16 +69,12 @@ def parse() -> argparse.Namespace:
             raise argparse.ArgumentTypeError(f"{unknown.pop()!r} is none of {', '.join(PARTS)}")
         return text.split(",")
 
-    def numbers(text: str) -> list[int]:
-        return [int(word) for word in text.split(",")]
-
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("--only", type=parts, default=PARTS, metavar=",".join(PARTS))
     parser.add_argument("--size", type=int, default=10_000_000, help="values to update")
     parser.add_argument("--rounds", type=int, default=9, help="turns of each system")
     parser.add_argument("--seconds", type=float, default=0.3, help="a turn, of 5 steps or more")
-    parser.add_argument("--parameters", type=numbers, default=[10, 40, 100, 200])
-    parser.add_argument("--timeout", type=float, default=600, help="seconds to compile")
+    parser.add_argument("--repeats", type=int, default=3, help="of each compilation")
     parser.add_argument("--memory-size", type=int, default=100_000_000)
     parser.add_argument("--chart", metavar="PATH", help="draw the parts updates and steps")
     parser.add_argument("--json", metavar="PATH", help="write all that was measured")
@@ -135,27 +131,8 @@ def times_table(corner: str, headings: list[str], results: dict, systems: list[s
 
 
 def time_compiling(options: argparse.Namespace) -> dict[str, Any]:
-    """Time compiling, cold and warm."""
-    results: dict[str, Any] = {}
-    late = f">{options.timeout:.0f}"
-    rows = []
-    for rule in speed_compile.RULES:
-        results[rule] = {}
-        for parameters in options.parameters:
-            found = results[rule][str(parameters)] = {
-                system: speed_compile.cold_and_warm(system, rule, parameters, options.timeout)
-                for system in speed_compile.SYSTEMS
-            }
-            cells = [
-                late if value is None else beside(value, ours)
-                for system in speed_compile.SYSTEMS
-                for value, ours in zip(found[system], found[OURS], strict=True)
-            ]
-            rows.append([f"{rule}, {parameters}", *cells])
-    print("\nSeconds to compile and to call once, in a fresh process:\n")
-    headings = [f"{system}, {start}" for system in (OURS, OFF) for start in ("cold", "warm")]
-    print(table(["rule, parameters", *headings], rows))
-    return results
+    """Measure compile times, cold and in later processes."""
+    return compile_times.measure(repeats=options.repeats)
 
 
 def measure_memory(options: argparse.Namespace) -> dict[str, Any]:
@@ -193,15 +170,12 @@ def print_ratios(results: dict[str, Any]) -> None:
         compare("adam, 100 arrays of 1,000", many, {OFF: 0.6, FUSED: 0.5})
     for name, times in results.get("steps", {}).items():
         compare(f"{name}, a training step", times, {FUSED: 0.9})
-    if found := results.get("compile", {}).get("adam", {}).get("100"):
-        # Where the other took too long, the time it had makes the ratio larger than it is.
-        quotient = ratio(found[OURS][0], found[OFF][0] or results["options"]["timeout"])
-        rows.append((f"compiling adam, 100 parameters: {OURS} / {OFF}", quotient, 0.5))
     if "memory" in results:
         rows.append(("memory: peak / arrays", share(results["memory"][OURS]), 1.05))
-    print("\nRatios:\n")
-    cells = [[task, number(value), f"{bound:g}"] for task, value, bound in rows]
-    print(table(["ratio", "measured", "at most"], cells))
+    if rows:
+        print("\nRatios:\n")
+        cells = [[task, number(value), f"{bound:g}"] for task, value, bound in rows]
+        print(table(["ratio", "measured", "at most"], cells))
 
 
 if __name__ == "__main__":

@@ -108,7 +108,7 @@ def torch_step(system: str, rule: str, values: Arrays, grads: Arrays) -> Made:
 def optax_step(system: str, rule: str, values: Arrays, grads: Arrays) -> Made:
     """Compile a rule of optax, which may overwrite the old parameters and state."""
     import jax
-    import optax  # type: ignore[import-not-found]
+    import optax
 
     optimizer = {
         "adam": lambda: optax.adam(LEARNING_RATE, BETA1, BETA2, EPSILON["adam"]),
