@@ -110,7 +110,8 @@ KERNEL = Feature(
         *_in("pytensor.graph.features:FullHistory.", "goto"),
         *_in(
             "pytensor.graph.fg:FunctionGraph.",
-            "_features attach_feature clients remove_feature replace_all_validate update_mapping",
+            "_features attach_feature change_node_input clients remove_feature "
+            "replace_all_validate update_mapping",
         ),
         *_in("pytensor.graph.rewriting.basic:", "GraphRewriter"),
         *_in("pytensor.graph.rewriting.db:SequenceDB.", "register"),
@@ -118,7 +119,7 @@ KERNEL = Feature(
         *_in("pytensor.scalar.basic:", "Composite"),
         *_in("pytensor.tensor.elemwise:Elemwise.", "inplace_pattern make_scalar_node"),
         # The conversion to a numba function
-        *_in("pytensor.graph.fg:", "AbstractFunctionGraph"),
+        *_in("pytensor.graph.fg:", "AbstractFunctionGraph Output"),
         *_in("pytensor.link.numba.cache:", "compile_numba_function_src"),
         *_in(
             "pytensor.link.numba.dispatch.basic:",

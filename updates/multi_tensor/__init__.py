@@ -7,9 +7,9 @@
 - ``kernel``: the numba functions that run a formula over a table of tensors
 - ``function_graph``: the numba function of a graph that contains such nodes
 
-Importing `updates` registers the rewrites; ``mode.excluding("multi_tensor")`` switches them off. This
-leans on parts of PyTensor and numba that may change, see `updates.private`. Whatever goes wrong
-with it, functions are compiled as PyTensor does by itself, and one warning says so:
+Importing `updates` registers the rewrites; ``mode.excluding("multi_tensor")`` switches them off.
+They lean on parts of PyTensor and numba that may change, see `updates.private`. Whatever goes wrong
+with them, functions are compiled as PyTensor does by itself, and one warning says so:
 
 - when they are imported or registered: there is no rewrite
 - in a rewrite: the graph is given back as it was

@@ -6,14 +6,16 @@
 
 A region reaches from next values back to what is no elementwise operation (a product of matrices,
 a sum), to variables that something outside of it needs as well, and to single numbers. So nothing
-is computed twice.
+of the gradients is computed twice. What a function returns is left to PyTensor, though it depends
+on next values: then rewrites see all of it, and a copy of the function without updates needs no
+region.
 
 Some rewrites of PyTensor replace several operations at once, to keep them exact: that of
 ``log(sigmoid(x))`` for instance. No region ends within such a pattern. Where one would, it ends
 later, at the one variable through which all of this enters the update, or there is no region.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, NamedTuple
@@ -58,8 +60,6 @@ class Formula(NamedTuple):
         The steps that come out.
     owns : tuple of int or None
         For each of them, the leaf whose next value it is.
-    is_read : tuple of bool
-        For each of them, whether something needs it besides the update.
     dtypes : tuple of str
         Of the leaves.
     """
@@ -67,7 +67,6 @@ class Formula(NamedTuple):
     steps: tuple[tuple[Any, tuple[Any, ...]], ...]
     results: tuple[int, ...]
     owns: tuple[int | None, ...]
-    is_read: tuple[bool, ...]
     dtypes: tuple[str, ...]
 
 
@@ -122,6 +121,8 @@ class Graph:
         The first of equal variables to all of them.
     next_of : dict
         Next value to the variable whose next value it is.
+    of_returned : set of nodes
+        What leads to something that the function returns.
     members : dict
         The nodes that belong to regions, each with the depth of its region.
     """
@@ -131,10 +132,9 @@ class Graph:
         self.equals: dict[Any, list[Any]] = {}
         self.order = self._different(fgraph.toposort())
         self.next_of: dict[Any, Any] = {}
-        positions: Any = fgraph.update_mapping
-        self.returned = {self.first(v) for k, v in enumerate(fgraph.outputs) if k not in positions}
-        for output, source in positions.items():
+        for output, source in fgraph.update_mapping.items():
             self.next_of.setdefault(self.first(fgraph.outputs[output]), fgraph.inputs[source])
+        self.of_returned = of_returned(fgraph)
         self.readers: dict[Any, list[Apply]] = {}
         for node in self.order:
             for variable in self.inputs(node):
@@ -178,10 +178,10 @@ class Graph:
             )
         return self._is_algebraic[variable]
 
-    def is_needed_beside(self, variable: Any, nodes: Collection[Apply]) -> bool:
-        """Say whether something needs a variable besides some nodes."""
-        is_output = variable in self.next_of or variable in self.returned
-        return is_output or any(node not in nodes for node in self.readers.get(variable, ()))
+    def updates_read(self, variable: Any) -> list[Apply]:
+        """Return the nodes that read a variable for updates, not for what is returned."""
+        readers = self.readers.get(variable, ())
+        return [node for node in readers if node not in self.of_returned]
 
     def connected(self) -> Iterable[list[Apply]]:
         """Return the nodes of each region."""
@@ -224,7 +224,7 @@ class Graph:
                 [output] = node.outputs
                 readers = self.readers.get(output, ())
                 belongs = output in after and not members.isdisjoint(readers)
-                if belongs or output in self.next_of or not self.is_needed_beside(output, members):
+                if output in self.next_of or belongs or members.issuperset(readers):
                     members.add(node)
         return members
 
@@ -290,15 +290,10 @@ class Reading:
             return None
         if is_one_number and any(readers):
             return None  # depths do not count what one number leads to, such as a step counter
-        is_read = tuple(
-            output in graph.returned or bool(nodes)
-            for output, nodes in zip(outputs, readers, strict=True)
-        )
         formula = Formula(
             tuple(self.steps),
             results,
             owns,
-            is_read,
             tuple(leaf.type.dtype for leaf in leaves),
         )
         scalars = None if is_one_number else tuple(map(is_scalar, leaves))
@@ -320,8 +315,8 @@ class Reading:
                     if not left[variable]:
                         del left[variable]
                 [output] = node.outputs
-                is_out = graph.is_needed_beside(output, self.nodes)
-                readers = graph.readers.get(output, [])
+                readers = graph.updates_read(output)
+                is_out = self.is_out(output)
                 left[output] = len(readers) + is_out
                 if len(left) == 1 and not is_out and all(map(has_algebra, [node, *readers])):
                     entry = output
@@ -340,12 +335,15 @@ class Reading:
             operands = [names.get(variable, "") for variable in self.graph.inputs(node)]
             text = f"{node.op.scalar_op}({', '.join(operands)})"
             names[node.outputs[0]] = sha256(text.encode()).hexdigest()
-        outputs = [v for v in names if self.graph.is_needed_beside(v, self.nodes)]
-        return sorted(outputs, key=names.__getitem__)
+        return sorted(filter(self.is_out, names), key=names.__getitem__)
+
+    def is_out(self, variable: Any) -> bool:
+        """Say whether an update outside needs a variable, or it is a next value."""
+        return variable in self.graph.next_of or bool(self.readers(variable))
 
     def readers(self, output: Any) -> list[Apply]:
-        """Return the nodes outside that need an output."""
-        return [node for node in self.graph.readers.get(output, ()) if node not in self.nodes]
+        """Return the nodes outside that an update needs an output for."""
+        return [node for node in self.graph.updates_read(output) if node not in self.nodes]
 
     def source(self, variable: Any) -> tuple[Any, ...]:
         """Return where an argument comes from, after the steps that compute it."""
@@ -360,6 +358,13 @@ class Reading:
             self.number_of[base] = len(self.steps)
             self.steps.append(step)
         return "step", self.number_of[base]
+
+
+def of_returned(fgraph: Any) -> set[Apply]:
+    """Return the nodes that what a function returns is computed by."""
+    updates: Any = fgraph.update_mapping
+    returned = [variable for k, variable in enumerate(fgraph.outputs) if k not in updates]
+    return set(apply_ancestors(returned))
 
 
 def pattern(node: Apply) -> tuple[bool, ...] | None:

@@ -16,9 +16,9 @@ import numpy as np
 import pytensor.tensor as pt
 from pytensor.compile.aliasing import Supervisor
 from pytensor.compile.mode import get_mode
-from pytensor.graph.basic import Constant, Variable
+from pytensor.graph.basic import Apply, Constant, Variable
 from pytensor.graph.features import FullHistory, ReplaceValidate
-from pytensor.graph.fg import FunctionGraph
+from pytensor.graph.fg import FunctionGraph, Output
 from pytensor.graph.replace import clone_replace
 from pytensor.graph.rewriting.basic import GraphRewriter
 from pytensor.graph.utils import InconsistencyError
@@ -27,7 +27,14 @@ from pytensor.tensor.type import TensorType
 
 from updates.multi_tensor import numba_is_ready
 from updates.multi_tensor.op import MultiTensor
-from updates.multi_tensor.regions import Formula, Region, is_scalar, regions, without_axes
+from updates.multi_tensor.regions import (
+    Formula,
+    Region,
+    is_scalar,
+    of_returned,
+    regions,
+    without_axes,
+)
 from updates.private import KERNEL
 
 # Tensors of a node until the last rewrite puts all into one. PyTensor's rewrites need time that
@@ -164,7 +171,7 @@ def replace(fgraph: FunctionGraph, loop: Loop, members: list[Region], group: int
     """Replace regions by nodes of a few tensors each."""
     scalars = tuple(is_scalar(variable) for variable in loop.inputs)
     numbers: dict[Any, list[Any]] = {}
-    pairs = []
+    returned = of_returned(fgraph)
     for start in range(0, len(members), FEW):
         few = members[start : start + FEW]
         op = MultiTensor(loop.elemwise, scalars, len(few), group)
@@ -172,8 +179,20 @@ def replace(fgraph: FunctionGraph, loop: Loop, members: list[Region], group: int
         for tensor, region in enumerate(few):
             results = op.outputs_of(node, tensor)
             for equals, position in zip(region.outputs, loop.results, strict=True):
-                pairs += [(output, results[position]) for output in equals]
-    fgraph.replace_all_validate(pairs, reason="multi_tensor")
+                for output in equals:
+                    replace_in_updates(fgraph, output, results[position], returned)
+
+
+def replace_in_updates(fgraph: Any, variable: Any, new: Any, returned: set[Apply]) -> None:
+    """Replace a variable where updates need it, but not where something returned needs it."""
+    new = variable.type.filter_variable(new, allow_convert=True)
+    for client, index in list(fgraph.clients[variable]):
+        if isinstance(client.op, Output):
+            is_for_update = client.op.idx in fgraph.update_mapping
+        else:
+            is_for_update = client in fgraph.apply_nodes and client not in returned
+        if is_for_update:
+            fgraph.change_node_input(client, index, new, reason="multi_tensor", import_missing=True)
 
 
 def streams(loop: Loop, region: Region, numbers: dict[Any, list[Any]]) -> Iterator[Variable]:
@@ -214,16 +233,27 @@ class InPlace(Rewrite):
         for feature in [f for f in fgraph._features if isinstance(f, Reserved)]:
             fgraph.remove_feature(feature)
         own = own_of(fgraph)
-        tensors: dict[Any, list[TensorUpdate]] = {}
+        tensors: dict[tuple[Kind, Pattern], list[TensorUpdate]] = {}
         for node in fgraph.toposort():
             if isinstance(op := node.op, MultiTensor):
                 for number in range(op.n_tensors):
                     tensor = TensorUpdate(op.inputs_of(node, number), op.outputs_of(node, number))
-                    pattern = tensor.overwritten(own)
-                    key = op.elemwise.scalar_op, op.scalars, op.group, pattern
-                    tensors.setdefault(key, []).append(tensor)
-        for (scalar_op, scalars, group, pattern), members in tensors.items():
-            overwrite(fgraph, scalar_op, scalars, group, pattern, members)
+                    kind = Kind(op.elemwise.scalar_op, op.scalars, op.group)
+                    tensors.setdefault((kind, tensor.overwritten(own)), []).append(tensor)
+        for (kind, pattern), members in tensors.items():
+            overwrite(fgraph, kind, pattern, members)
+
+
+# Which outputs take the memory of which inputs.
+Pattern = tuple[tuple[int, int], ...]
+
+
+class Kind(NamedTuple):
+    """What tensors of one node have in common."""
+
+    scalar_op: Any
+    scalars: tuple[bool, ...]
+    group: int
 
 
 class TensorUpdate(NamedTuple):
@@ -232,7 +262,7 @@ class TensorUpdate(NamedTuple):
     inputs: list[Any]
     outputs: list[Any]
 
-    def overwritten(self, own: dict[Any, set[Any]]) -> tuple[tuple[int, int], ...]:
+    def overwritten(self, own: dict[Any, set[Any]]) -> Pattern:
         """Return which outputs may take the memory of which inputs."""
         result: dict[int, int] = {}
         for position, output in enumerate(self.outputs):
@@ -254,29 +284,38 @@ def own_of(fgraph: Any) -> dict[Any, set[Any]]:
 
 
 def overwrite(
-    fgraph: FunctionGraph,
-    scalar_op: Any,
-    scalars: tuple[bool, ...],
-    group: int,
-    pattern: tuple[tuple[int, int], ...],
-    tensors: list[TensorUpdate],
+    fgraph: FunctionGraph, kind: Kind, pattern: Pattern, tensors: list[TensorUpdate]
 ) -> None:
     """Give tensors of one formula one node that works in place, or several such nodes.
 
     One does not do where it would have to run before itself, as an old value is still needed
     between two updates.
     """
-    op = MultiTensor(Elemwise(scalar_op, dict(pattern)), scalars, len(tensors), group)
-    new = op.make_node(*(variable for tensor in tensors for variable in tensor.inputs))
+    if in_place(fgraph, kind, pattern, tensors):
+        return
+    half = len(tensors) // 2
+    if half:
+        overwrite(fgraph, kind, pattern, tensors[:half])
+        overwrite(fgraph, kind, pattern, tensors[half:])
+    else:
+        possible: Pattern = ()
+        for pair in pattern:
+            changed = in_place(fgraph, kind, (*possible, pair), tensors)
+            if changed:
+                possible, tensors = (*possible, pair), changed
+
+
+def in_place(
+    fgraph: FunctionGraph, kind: Kind, pattern: Pattern, tensors: list[TensorUpdate]
+) -> list[TensorUpdate]:
+    """Replace the nodes of some tensors by one that overwrites what the pattern says, if it may."""
+    elemwise = Elemwise(kind.scalar_op, dict(pattern))
+    op = MultiTensor(elemwise, kind.scalars, len(tensors), kind.group)
+    node = op.make_node(*(variable for tensor in tensors for variable in tensor.inputs))
     old = [variable for tensor in tensors for variable in tensor.outputs]
+    pairs = list(zip(old, node.outputs, strict=True))
     try:
-        fgraph.replace_all_validate(list(zip(old, new.outputs, strict=True)), reason="multi_tensor")
+        fgraph.replace_all_validate(pairs, reason="multi_tensor")
     except InconsistencyError:
-        half = len(tensors) // 2
-        if half:
-            overwrite(fgraph, scalar_op, scalars, group, pattern, tensors[:half])
-            overwrite(fgraph, scalar_op, scalars, group, pattern, tensors[half:])
-        elif pattern:
-            overwrite(fgraph, scalar_op, scalars, group, pattern[:-1], tensors)
-        else:
-            raise
+        return []
+    return [tensor._replace(outputs=op.outputs_of(node, k)) for k, tensor in enumerate(tensors)]
