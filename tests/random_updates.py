@@ -26,7 +26,7 @@ from pytensor.tensor.elemwise import Elemwise
 VARIATIONS = 8
 
 SHAPES = [(), (3,), (5,), (2, 3), (4, 2), (1, 4), (3, 1), (2, 1, 3), (0,), (0, 2), (1, 1), (1,)]
-LAYOUTS = ["Fortran", "strided", "reversed", "read-only", "read-only Fortran"]
+LAYOUTS = ["Fortran", "strided", "reversed", "read-only C", "read-only Fortran"]
 ANY_DTYPE = ["float32", "float64"] * 3 + ["int64", "int32", "bool", "complex64", "float16"]
 
 
@@ -37,21 +37,24 @@ class Case:
     ----------
     seed : int
         What decides everything. The graph depends on ``seed // VARIATIONS`` only.
+    read_only : bool
+        Whether there may be arrays that are read-only: numba writes on them, NumPy refuses to.
     """
 
-    def __init__(self, seed):
+    def __init__(self, seed, *, read_only=True):
         self.seed = seed
         self.graph = np.random.default_rng([0, seed // VARIATIONS])
         self.data = np.random.default_rng([1, seed])
         self.magnitude = self.data.choice([1, 1, 1, 0.001, 30, 1000, np.nan])
         self.variables = {}  # by name, in the order in which they were made
-        self.given = {}  # the arrays that variables were made from
+        self.given, self.layout_of = {}, {}  # the arrays that variables were made from
         self.inputs, self.draws = [], []  # of the function, and what draws their values
         self.updates, self.results = [], []
         self.options = {"on_unused_input": "ignore"}
         # numba compiles for each number of axes and each layout: a case has few of them.
         self.shapes = [self.pick(*SHAPES) for _ in range(self.pick(1, 1, 1, 2, 2, 4))]
-        self.layouts = ["C", self.pick(*LAYOUTS)] if self.chance(0.4) else ["C"]
+        layout = self.pick(*LAYOUTS) if self.chance(0.4) else "C"
+        self.layouts = ["C", layout if read_only else layout.removeprefix("read-only ")]
         for _ in range(self.pick(1, 1, 2)):
             PARTS[self.graph.choice(len(PARTS), p=WEIGHTS)](self)
         self.finish()
@@ -105,6 +108,7 @@ class Case:
         name = name or f"p{len(self.variables)}"
         borrow = layout != "C" or self.chance(0.3)
         variable = pytensor.shared(value, name=name, borrow=borrow, shape=types[static])
+        self.layout_of[name] = layout
         return self.add(variable, value)
 
     def add(self, variable, value=None):
@@ -210,6 +214,7 @@ class Case:
         name = arrays[self.data.integers(len(arrays))]
         variable = self.variables[name]
         value = self.array(variable.dtype, variable.get_value(borrow=True).shape)
+        value = laid_out(value, self.layout_of[name])
         return name, value, bool(self.data.random() < 0.5)
 
     def text(self):
@@ -752,7 +757,7 @@ def replaced_by_givens(case):
 PARTS, WEIGHTS = zip(
     (parameters_under_a_rule, 9),
     (parameters_under_a_formula, 5),
-    (network, 2),
+    (network, 1),
     (swapped, 3),
     (constants, 3),
     (views, 3),
