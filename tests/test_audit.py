@@ -24,7 +24,7 @@ from test_hyperparameters import BAD_NUMBERS
 import updates
 from updates import rules, transforms
 from updates.declaration import declaration_of
-from updates.hyperparameters import (
+from updates.kinds import (
     REQUIRED,
     Integer,
     PlainNumber,

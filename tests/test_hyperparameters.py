@@ -12,7 +12,7 @@ from catalogue import RULES, every_rule, run
 
 import updates
 from updates.declaration import declaration_of
-from updates.hyperparameters import Integer, PlainNumber, Scalar, TrueOrFalse, Which
+from updates.kinds import Integer, PlainNumber, Scalar, TrueOrFalse, Which
 
 BAD_NUMBERS = {
     "a finite number": [math.inf, math.nan, 10**400],

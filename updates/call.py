@@ -23,7 +23,7 @@ from pytensor.tensor.variable import TensorVariable
 from updates import provenance
 from updates.arguments import is_float_tensor, kind_of
 from updates.choice import chosen
-from updates.hyperparameters import Kind, Scalar, Symbols, evaluate, is_schedule
+from updates.kinds import Kind, Scalar, Symbols, evaluate, is_schedule
 from updates.precision import wide
 from updates.rows import combined, whole, written
 from updates.state import copy_of, filled, full_like, generator, step_counter, zeros_like

@@ -23,7 +23,7 @@ from updates.arguments import Params, checked_grads, checked_tensor, checked_ten
 from updates.call import Tensor
 from updates.declaration import Declaration, Deferred, declare, parameters_of, waited_for
 from updates.docstrings import Shared, required
-from updates.hyperparameters import Kind, Symbols
+from updates.kinds import Kind, Symbols
 from updates.precision import wide
 
 P = ParamSpec("P")

@@ -21,7 +21,7 @@ from updates.arguments import Params, checked_params, in_types_of, is_float_tens
 from updates.call import Call, State, Updates, UpdatesLike, checked_updates
 from updates.declaration import Declaration, Deferred, declare, parameters_of, waited_for
 from updates.docstrings import Shared, training_example
-from updates.hyperparameters import Symbols
+from updates.kinds import Symbols
 from updates.loss_graph import trained
 from updates.precision import wide
 from updates.rows import label

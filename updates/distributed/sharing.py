@@ -18,8 +18,8 @@ from updates.arguments import kind_of
 from updates.declaration import declared
 from updates.distributed.machines import BUCKET
 from updates.distributed.processes import agree_on, communicator, is_root
-from updates.hyperparameters import Integer, TrueOrFalse
 from updates.keys import Saved, keyed, reusable, variables_of
+from updates.kinds import Integer, TrueOrFalse
 from updates.state_dict import assign, checked_value, to_array
 
 T = TypeVar("T")

@@ -25,7 +25,7 @@ from updates.gradient_transform import (
     joint_gradient_transform,
 )
 from updates.gradients.constraints import unit_axes
-from updates.hyperparameters import Epsilon, Finite, Flag, NonNegative, PositiveEpsilon
+from updates.kinds import Epsilon, Finite, Flag, NonNegative, PositiveEpsilon
 from updates.norms import joint_norm, norm_over, scaled
 
 

@@ -30,7 +30,7 @@ from updates.gradient_transform import (
     tensor_transform,
     tensors_transform,
 )
-from updates.hyperparameters import FINITE, Epsilon, FactorOfEach, Flag, NonNegative, Scalar
+from updates.kinds import FINITE, Epsilon, FactorOfEach, Flag, NonNegative, Scalar
 from updates.norms import joint_norm, mean_over, norm_over, scaled
 
 

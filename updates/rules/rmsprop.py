@@ -9,7 +9,7 @@ import pytensor.tensor as pt
 from pytensor.graph.basic import Constant
 
 from updates.call import State, Tensor
-from updates.hyperparameters import Epsilon, Flag, Fraction, LearningRate, Positive
+from updates.kinds import Epsilon, Flag, Fraction, LearningRate, Positive
 from updates.rule import rule
 from updates.rules.velocity import with_momentum
 

@@ -15,7 +15,7 @@ from pytensor.graph.basic import Variable
 from updates import provenance
 from updates.call import UpdatesLike, checked_updates
 from updates.declaration import declared
-from updates.hyperparameters import NonNegative, Positive, is_schedule
+from updates.kinds import NonNegative, Positive, is_schedule
 from updates.schedules.schedule import (
     HALFLIFE,
     INNER,

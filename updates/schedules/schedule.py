@@ -24,7 +24,7 @@ from pytensor.tensor.variable import TensorVariable
 from updates.arguments import kind_of
 from updates.declaration import Declaration, declaration_of, declare, named, parameters_of, public
 from updates.docstrings import Shared
-from updates.hyperparameters import (
+from updates.kinds import (
     NON_NEGATIVE,
     POSITIVE,
     Hyperparameter,

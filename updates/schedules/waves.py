@@ -12,7 +12,7 @@ import pytensor.tensor as pt
 from pytensor.graph.basic import Constant
 from pytensor.tensor.variable import TensorVariable
 
-from updates.hyperparameters import AtLeastOne, Fraction, NonNegative, Positive, Share
+from updates.kinds import AtLeastOne, Fraction, NonNegative, Positive, Share
 from updates.schedules.schedule import (
     Shape,
     Step,

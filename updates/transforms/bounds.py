@@ -14,7 +14,7 @@ from updates import provenance
 from updates.call import State, Tensor
 from updates.gradients import norm_constraint
 from updates.gradients.constraints import unit_axes
-from updates.hyperparameters import Epsilon, Finite, Mask, NonNegative
+from updates.kinds import Epsilon, Finite, Mask, NonNegative
 from updates.update_transform import update_transform
 
 
