@@ -31,6 +31,7 @@ from pytensor.tensor.variable import TensorVariable
 
 from updates import provenance
 from updates.choice import Choice, check_form
+from updates.given_numbers import HasNumbers, Place, as_input, given_as
 from updates.precision import wide
 
 ScheduleFunction = Callable[[Any], Any]
@@ -51,10 +52,19 @@ REQUIRED: Any = _Required()
 
 
 class Interval(NamedTuple):
-    """The numbers that a hyperparameter admits: in words, and as a test."""
+    """The numbers that a hyperparameter admits: in words, and as bounds."""
 
     words: str
-    admits: Callable[[float], bool]
+    low: float = -math.inf
+    high: float = math.inf
+    has_low: bool = False
+    has_high: bool = False
+
+    def admits(self, number: float) -> bool:
+        """Tell whether a number is in the interval, which no NaN is."""
+        above = self.low <= number if self.has_low else self.low < number
+        below = number <= self.high if self.has_high else number < self.high
+        return above and below
 
     def check(self, name: str, value: Any, remark: str = "") -> None:
         """Refuse a number outside of the interval."""
@@ -101,7 +111,7 @@ class Kind(ABC):
         """Return a checked value in the form in which a `Schedule` keeps it."""
         return value
 
-    def seen(self, name: str, value: Any) -> Any:
+    def seen(self, place: Place, name: str, value: Any) -> Any:
         """Return what the formula of a schedule sees of a checked value."""
         return value
 
@@ -124,7 +134,7 @@ class Scalar(Kind):
 
     @property
     def example(self) -> str:  # type: ignore[override]
-        return "0.9" if self.interval is FRACTION else "0.01"
+        return "0.9" if self.interval == FRACTION else "0.01"
 
     def check(self, name: str, value: Any, schedules: bool = True) -> None:
         if isinstance(value, Variable):
@@ -143,32 +153,31 @@ class Scalar(Kind):
             raise wrong_type(name, expected, value)
 
     def symbol(self, name: str, value: Any, dtype: str) -> TensorVariable:
-        """Cast a checked value that is not a schedule to a dtype.
+        """Cast a variable that stands for a checked value to a dtype.
 
         Raises
         ------
         ValueError
             If rounding to `dtype` takes a number out of its range: ``1 - 1e-9`` is 1 in float32.
         """
-        if isinstance(value, Constant):
-            value = value.data.item()
-        if self.interval is FRACTION and dtype == "float16":
+        if self.interval == FRACTION and dtype == "float16":
             dtype = "float32"
-        least = np.finfo(dtype).tiny if self.has_floor else None
-        if isinstance(value, Variable):
-            # A variable of the user is copied, because only what the library made is marked.
-            is_cast = value.type.dtype != dtype
-            symbol: Any = pt.cast(value, dtype) if is_cast else pt.tensor_copy(value)
-            provenance.mark(symbol, reads_as=0, hyperparameter=name)
-            return symbol if least is None else provenance.reads_as(pt.maximum(symbol, least))
-        with np.errstate(over="ignore"):
-            rounded = np.asarray(value, dtype=dtype)
-        self.interval.check(name, rounded, f" (that is {value!r} in {dtype})")
-        constant = pt.constant(rounded if least is None else np.maximum(rounded, least))
-        return provenance.mark(constant, number=value)
+        number = given_as(value)
+        if number is not None:
+            self.check_rounded(name, number, dtype)
+        symbol: Any = marked(value, dtype, hyperparameter=name, admits=self)
+        if not self.has_floor:
+            return symbol
+        return provenance.reads_as(pt.maximum(symbol, np.finfo(dtype).tiny))
 
-    def seen(self, name: str, value: Any) -> Any:
-        return self.symbol(name, value, wide())
+    def check_rounded(self, name: str, number: Any, dtype: str) -> None:
+        """Refuse a number that is outside of the interval when it is rounded to a dtype."""
+        with np.errstate(over="ignore"):
+            rounded = np.asarray(number, dtype=dtype)
+        self.interval.check(name, rounded, f" (that is {number!r} in {dtype})")
+
+    def seen(self, place: Place, name: str, value: Any) -> Any:
+        return self.symbol(name, as_input(place, name, value, self, wide()), wide())
 
     def described(self, schedules: bool = True) -> tuple[str, str]:
         end = ", shared variable or schedule" if schedules else " or shared variable"
@@ -290,13 +299,13 @@ class ScalarOfEach(Kind):
         return f"{words} parameter, or function of a parameter", self.interval.adjective
 
 
-FINITE = Interval("a finite number", math.isfinite)
-NON_NEGATIVE = Interval("a finite number >= 0", lambda x: 0 <= x < math.inf)
-POSITIVE = Interval("a finite number > 0", lambda x: 0 < x < math.inf)
-FRACTION = Interval("in [0, 1)", lambda x: 0 <= x < 1)
-SHARE = Interval("in [0, 1]", lambda x: 0 <= x <= 1)
-AT_LEAST_ONE = Interval("a finite number >= 1", lambda x: 1 <= x < math.inf)
-NON_NEGATIVE_OR_INFINITE = Interval("a number >= 0", lambda x: x >= 0)
+FINITE = Interval("a finite number")
+NON_NEGATIVE = Interval("a finite number >= 0", low=0, has_low=True)
+POSITIVE = Interval("a finite number > 0", low=0)
+FRACTION = Interval("in [0, 1)", low=0, high=1, has_low=True)
+SHARE = Interval("in [0, 1]", low=0, high=1, has_low=True, has_high=True)
+AT_LEAST_ONE = Interval("a finite number >= 1", low=1, has_low=True)
+NON_NEGATIVE_OR_INFINITE = Interval("a number >= 0", low=0, has_low=True, has_high=True)
 
 Finite = Annotated[Hyperparameter, Scalar(FINITE)]
 NonNegative = Annotated[Hyperparameter, Scalar(NON_NEGATIVE)]
@@ -336,20 +345,41 @@ class Symbols:
         Checked values by name; none of those that enter a formula is a schedule any more.
     kinds : dict
         What each of them is.
+    place : Place
+        Whose they are.
+    dtype : str
+        The dtype in which numbers are kept, which is the widest that they are used in.
+
+    Attributes
+    ----------
+    values : dict
+        The values by name, with a variable in the place of each number that enters a formula.
     """
 
-    def __init__(self, values: Mapping[str, Any], kinds: Mapping[str, Kind]) -> None:
-        self._values, self._kinds = values, kinds
+    def __init__(
+        self, values: Mapping[str, Any], kinds: Mapping[str, Kind], place: Place, dtype: str
+    ) -> None:
+        self._scalars = {
+            name: kind
+            for name, value in values.items()
+            if isinstance(kind := kinds.get(name), Scalar) and value is not None
+        }
+        self.values = {
+            name: as_input(place, name, value, self._scalars[name], dtype)
+            if name in self._scalars
+            else value
+            for name, value in values.items()
+        }
         self._by_dtype: dict[str, dict[str, Any]] = {}
 
     def in_dtype(self, dtype: str) -> dict[str, Any]:
         """Return all hyperparameters by name, those that enter formulas as symbols of a dtype."""
         if dtype not in self._by_dtype:
             self._by_dtype[dtype] = {
-                name: kind.symbol(name, value, dtype)
-                if isinstance(kind := self._kinds.get(name), Scalar) and value is not None
+                name: self._scalars[name].symbol(name, value, dtype)
+                if name in self._scalars
                 else value
-                for name, value in self._values.items()
+                for name, value in self.values.items()
             }
         return self._by_dtype[dtype]
 
@@ -385,8 +415,10 @@ def is_schedule(value: Any) -> bool:
     return callable(value) and not isinstance(value, Variable)
 
 
-def evaluate(kind: Scalar, name: str, schedule: ScheduleFunction, step: Variable) -> Any:
-    """Call a schedule with the symbolic step and check what it returns.
+def evaluate(
+    kind: Scalar, name: str, schedule: ScheduleFunction, step: Variable, place: Place
+) -> Any:
+    """Call a schedule with the symbolic step and check what it returns, a symbol or a number.
 
     Raises
     ------
@@ -398,7 +430,8 @@ def evaluate(kind: Scalar, name: str, schedule: ScheduleFunction, step: Variable
     """
     given = f"the schedule given as {name}"
     try:
-        value = schedule(step)
+        inside = place.inside(name)
+        value = schedule.at(step, inside) if isinstance(schedule, HasNumbers) else schedule(step)
     except Exception as error:
         raise ValueError(
             f"{given} failed on a symbolic step ({error}); it must build its value from PyTensor "
@@ -409,6 +442,17 @@ def evaluate(kind: Scalar, name: str, schedule: ScheduleFunction, step: Variable
     except (TypeError, ValueError) as error:
         raise type(error)(f"{given} returned a bad value: {error}") from None
     return value
+
+
+def marked(value: Any, dtype: str, **facts: Any) -> Any:
+    """Cast a hyperparameter to a dtype, and add facts to the record of the result.
+
+    A variable that has the dtype is copied: only what the library made is marked, and a comparison
+    with a shared variable would be turned around by Python.
+    """
+    is_cast = value.type.dtype != dtype
+    symbol = pt.cast(value, dtype) if is_cast else pt.tensor_copy(value)
+    return provenance.mark(symbol, reads_as=0, **facts)
 
 
 def wrong_type(name: str, expected: str, value: Any) -> TypeError:
