@@ -30,6 +30,14 @@ class Hyperparameters(MutableMapping[str, Any]):
 
     Setting one is checked as if it had been given to the rule. Nothing can be deleted.
 
+    Parameters
+    ----------
+    variables : dict of str to shared variable
+        The variables that hold the values.
+    uses : dict
+        For each variable what may be given for the hyperparameters that it stands for, and the
+        dtypes in which they are used.
+
     Examples
     --------
     >>> import pytensor, updates
