@@ -435,6 +435,17 @@ def test_shared_variables_in_hyperparameters_are_among_them():
     assert table.get_value().tolist() == [1, 2, 3]
 
 
+def test_hyperparameters_can_be_read_while_averages_are_in_use():
+    w, _, loss = two_parameters()
+    averaged = updates.apply_ema(updates.sgd(loss, w, 0.1))
+    with updates.use_averages(averaged):
+        updates.hyperparameters(averaged)["apply_ema/decay"] = 0.5
+    assert dict(updates.hyperparameters(averaged)) == {
+        "sgd/learning_rate": 0.1,
+        "apply_ema/decay": 0.5,
+    }
+
+
 # --- Keys ------------------------------------------------------------------------------------
 
 
@@ -484,6 +495,18 @@ def test_a_number_makes_way_for_a_variable_of_its_name():
     rule = updates.merge_updates(updates.sgd(loss, w, 0.1), {own: own + 1})
     assert dict(updates.hyperparameters(rule)) == {"sgd/learning_rate#2": 0.1}
     assert list(updates.state_dict(rule)) == ["w", "sgd/learning_rate"]
+
+
+def test_parameters_need_no_names():
+    params = [pytensor.shared(1.0), pytensor.shared(2.0)]
+    loss = params[0] ** 2 + params[1] ** 2
+    assert dict(updates.hyperparameters(updates.sgd(loss, params, 0.1))) == {
+        "sgd/learning_rate": 0.1
+    }
+    rates = [pytensor.shared(0.1, name="rate"), pytensor.shared(0.2, name="rate")]
+    rules = [updates.sgd(loss, *each) for each in zip(params, rates, strict=True)]
+    with pytest.raises(ValueError, match="2 variables are called 'rate'"):
+        updates.hyperparameters(updates.merge_updates(*rules))
 
 
 # --- Checkpoints -----------------------------------------------------------------------------
@@ -594,7 +617,7 @@ def test_the_numbers_of_a_schedule_in_the_loss_are_not_trained():
     assert [row.role for row in updates.describe(rule, loss).rows] == ["parameter"]
     assert updates.describe(rule, loss).warnings == []
     by_hand = {w: w - 0.1 * pytensor.grad(loss, w)}
-    assert [v.name for v in updates.apply_momentum(by_hand)] == ["w/apply_momentum/velocity", "w"]
+    assert [v.name for v in updates.apply_momentum(by_hand)] == ["w", "w/apply_momentum/velocity"]
     assert updates.describe(by_hand).to_dict()["variables"][0]["formula"] == "w' = w - 0.1*g"
 
 

@@ -18,9 +18,9 @@ from updates import provenance
 from updates.call import UpdatesLike, checked_updates
 from updates.declaration import declared, named, public
 from updates.given_numbers import is_number, present_value
-from updates.keys import hyperparameters_in, keyed
+from updates.keys import keyed_hyperparameters
 from updates.kinds import Scalar, wrong_type
-from updates.loss_graph import by_age, default_updates
+from updates.loss_graph import default_updates
 from updates.state_dict import assign
 
 
@@ -169,10 +169,9 @@ def hyperparameters(updates: UpdatesLike) -> Hyperparameters:
     """
     items = checked_updates(updates)
     values = [*items.values(), *default_updates(items.values(), without=items).values()]
-    found = hyperparameters_in(values)
-    keys = {variable: key for key, variable in keyed(items).items()}
-    tensors = [v for v in by_age(found) if hasattr(v.type, "dtype")]
-    return Hyperparameters({keys[v]: v for v in tensors}, _uses(values))
+    found = keyed_hyperparameters(items)
+    tensors = {key: variable for key, variable in found.items() if hasattr(variable.type, "dtype")}
+    return Hyperparameters(tensors, _uses(values))
 
 
 def _uses(values: list[Variable]) -> dict[Any, list[tuple[Any, str]]]:
