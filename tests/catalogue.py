@@ -20,7 +20,7 @@ from pytensor.tensor.sharedvar import TensorSharedVariable
 
 import updates
 from updates.declaration import declaration_of
-from updates.hyperparameters import Scalar
+from updates.kinds import Scalar
 
 # Computes a graph as it was written, in Python. Rewrites are most of what compiling costs even in
 # FAST_COMPILE: this compiles six times as fast. For tests of formulas: those of what rewrites may

@@ -262,12 +262,12 @@ KEYS = {
 def test_keys_do_not_depend_on_the_order_of_items(make):
     rule = make()
     expected = {variable: key for key, variable in keyed(rule).items()}
-    assert sorted(expected.values()) == sorted(KEYS[make])
+    assert sorted(updates.state_dict(rule)) == sorted(KEYS[make])
     for items in itertools.islice(itertools.permutations(rule.items()), 0, None, 41):
         for form in (dict(items), list(items), OrderedDict(items), iter(items)):
             assert {variable: key for key, variable in keyed(form).items()} == expected
     copy = pickle.loads(pickle.dumps(rule))
-    assert sorted(keyed(copy)) == sorted(KEYS[make])
+    assert sorted(keyed(copy)) == sorted(expected.values())
 
 
 def lasagne():

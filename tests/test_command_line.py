@@ -14,7 +14,7 @@ from updates import command_line, rules
 from updates.__main__ import main
 from updates.command_line import FUNCTIONS, CommandError, catalogue
 from updates.command_line.race import RATES, Walk, Walker, rule_at
-from updates.hyperparameters import REQUIRED
+from updates.kinds import REQUIRED
 
 NAMES = [name for name in rules.__all__ if name != "momentum_updates"]
 ENTRIES = {entry.name: entry for entry in catalogue.entries()}

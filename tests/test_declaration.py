@@ -23,7 +23,7 @@ import updates
 from updates import gradients, schedules, transforms
 from updates.declaration import Declaration, declaration_of
 from updates.docstrings import Shared, completed
-from updates.hyperparameters import Epsilon, Fraction, Natural, NonNegative, Positive, Scalar
+from updates.kinds import Epsilon, Fraction, Natural, NonNegative, Positive, Scalar
 from updates.rule import rule
 
 PACKAGE = Path(updates.__file__).parent

@@ -138,7 +138,7 @@ def test_a_composition_reads_like_its_calls():
     assert shown(updates.apply_if_finite(updates.apply_ema(rule, decay=0.5))) == [
         "p' = where(finite, p + velocity', p)",
         "velocity' = where(finite, 0.9*velocity - learning_rate(momentum.step)*"
-        "(g*where(1 >= norm(all g), 1, 1/norm(all g))), velocity)",
+        "(g*where(norm(all g) <= 1, 1, 1/norm(all g))), velocity)",
         "average' = where(finite, (1 - a)*average + a*p', average),",
         "with a = (1 - 0.5)/(1 - 0.5^apply_ema.t)",
         "skipped' = where(finite, skipped, skipped + 1)",
@@ -154,7 +154,7 @@ def test_a_single_parameter_keeps_its_name_and_others_have_theirs():
     by_hand = {velocity: 0.9 * velocity - pytensor.grad(loss, b), b: b + velocity + w.sum()}
     found = formulas(updates.sgd(grads, w, 0.1) | by_hand, loss)
     assert found == {
-        "w": "w' = w - 0.1*(g*where(1 >= norm(g), 1, 1/norm(g)))",
+        "w": "w' = w - 0.1*(g*where(norm(g) <= 1, 1, 1/norm(g)))",
         "b": "b' = b + v + sum(w)",
         "v": "v' = 0.9*v - g(b)",
     }

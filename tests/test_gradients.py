@@ -21,6 +21,7 @@ from updates import (
     scale_gradients,
     zero_nonfinite,
 )
+from updates.given_numbers import is_number
 
 MODE = "FAST_COMPILE"
 random = np.random.default_rng(0)
@@ -105,7 +106,7 @@ def test_constraints_keep_the_dtype_whatever_the_bounds(dtype, convert):
 
 def test_a_symbolic_bound_can_change():
     bound = pytensor.shared(1.0)
-    x = constant(4)
+    x = pt.constant(wave(4))
     norm = pytensor.function([], updates.total_norm_constraint([x], bound)[0].norm(2), mode=MODE)
     for value in (1.0, 0.5):
         bound.set_value(value)
@@ -456,7 +457,7 @@ def test_noise_keeps_named_state_that_a_function_advances_by_itself():
     param = pytensor.shared(np.zeros(3), name="w")
     grads = add_gradient_noise(param * 0, seed=3)
     step = pytensor.function([], updates=updates.sgd(grads, param, 1.0), mode=MODE)
-    state = {v.name: v for v in step.get_shared() if v.name.startswith("add_gradient_noise/")}
+    state = {v.name: v for v in step.get_shared() if v is not param and not is_number(v)}
     assert set(state) == {"add_gradient_noise/generator", "add_gradient_noise/step"}
     assert all(updates.is_state(variable) for variable in state.values())
     step()

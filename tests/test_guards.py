@@ -20,9 +20,12 @@ from catalogue import AS_WRITTEN, RULES, every_rule, loss_of, parameters, run
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from pytensor.graph.basic import equal_computations
+from pytensor.graph.traversal import graph_inputs
 from pytensor.tensor.sharedvar import TensorSharedVariable
 
 import updates
+from updates.given_numbers import is_number
+from updates.loss_graph import by_age
 
 NEED_THE_LOSS = {"polyak_sgd", "sophia", "esgd", "nesterov_lookahead"}
 
@@ -514,10 +517,18 @@ def on_two_numbers(rule):
 
 
 def assert_same_graphs(first, second):
-    """Compare dictionaries of updates: names, and what is computed from them."""
+    """Compare dictionaries of updates: names, numbers, and what is computed from them."""
     assert [variable.name for variable in first] == [variable.name for variable in second]
+    names, numbers, variables = [], [], []
+    for dictionary in (first, second):
+        found = by_age(v for v in graph_inputs(dictionary.values()) if is_number(v))
+        names.append([variable.name for variable in found])
+        numbers.append([variable.get_value() for variable in found])
+        variables.append([*dictionary, *found])
+    assert names[0] == names[1]
+    assert numbers[0] == numbers[1]
     computations = [list(dictionary.values()) for dictionary in (first, second)]
-    assert equal_computations(*computations, list(first), list(second))
+    assert equal_computations(*computations, *variables)
 
 
 @pytest.mark.parametrize("rule", DEFERRED, ids=name_of)

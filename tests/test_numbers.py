@@ -14,7 +14,7 @@ from pytensor.compile.debug.nanguardmode import NanGuardMode
 
 import updates
 from updates import gradients, schedules, transforms
-from updates.hyperparameters import REQUIRED
+from updates.kinds import REQUIRED
 
 sgd = updates.sgd(learning_rate=0.02)
 half, slow = pytensor.shared(np.float32(0.5)), updates.cosine_decay(0.05, 10)

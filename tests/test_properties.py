@@ -12,7 +12,6 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 import updates
-from updates.keys import keyed
 
 SHAPES = [(), (3,), (1, 3), (2, 3)]
 FORMS = [OrderedDict, dict, list, iter]
@@ -121,7 +120,7 @@ def dictionaries(draw):
 
 
 def values(dictionary):
-    return {key: np.array(variable.get_value()) for key, variable in keyed(dictionary).items()}
+    return updates.state_dict(dictionary)
 
 
 def assert_close(found, expected):

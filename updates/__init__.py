@@ -7,6 +7,7 @@ What there is, by kind; each package lists what it holds:
 - ``updates.transforms``: OrderedDict -> OrderedDict; averages of parameters
 - ``updates.schedules``: symbolic step -> symbolic scalar
 - ``updates.training``, ``updates.many_steps``: training loops, and many steps in one call
+- ``updates.hyperparameters``: what is changed between calls without compiling
 - ``updates.state_dict``, ``updates.checkpoint``: state as arrays and in files
 - ``updates.description``: what a dictionary of updates does, as a table and as a picture
 - ``updates.distributed``: several processes (imported separately)
@@ -24,6 +25,7 @@ from updates.transforms import *
 from updates.schedules import *
 from updates.many_steps import *
 from updates.state_dict import *
+from updates.hyperparameters import *
 from updates.checkpoint import *
 from updates.training import *
 from updates.description import *

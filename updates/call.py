@@ -23,7 +23,8 @@ from pytensor.tensor.variable import TensorVariable
 from updates import provenance
 from updates.arguments import is_float_tensor, kind_of
 from updates.choice import chosen
-from updates.hyperparameters import Kind, Scalar, Symbols, evaluate, is_schedule
+from updates.given_numbers import Place
+from updates.kinds import Kind, Scalar, Symbols, evaluate, is_schedule
 from updates.precision import wide
 from updates.rows import combined, whole, written
 from updates.state import copy_of, filled, full_like, generator, step_counter, zeros_like
@@ -103,22 +104,18 @@ class Call:
         self._generator: Any = None
         self._owners = tuple(map(whole, params))
         self._writing = writing
+        place = Place(owner, self._owners)
         schedules = {
-            name: evaluate(kind, name, value, self.step)
+            name: evaluate(kind, name, value, self.step, place)
             for name, value in hyperparameters.items()
             if isinstance(kind := kinds.get(name), Scalar) and is_schedule(value)
         }
+        self.symbols = Symbols({**hyperparameters, **schedules}, kinds, place, self.dtype)
+        values = self.symbols.values
         if schedules:
-            provenance.mark(
-                self.step,
-                schedules={
-                    f"{owner}/{name}": pt.as_tensor_variable(value)
-                    for name, value in schedules.items()
-                },
-            )
-        values = {**hyperparameters, **schedules}
+            given = {f"{owner}/{name}": values[name] for name in schedules}
+            provenance.mark(self.step, schedules=given)
         writing.end_at(values.values())
-        self.symbols = Symbols(values, kinds)
         for dtype in {param.type.dtype for param in params}:
             self.symbols.in_dtype(dtype)  # so that what leaves its range is refused now
         decays = chosen("mask", hyperparameters.get("mask"), self._owners)
@@ -347,7 +344,7 @@ def checked_updates(updates: UpdatesLike, may_be_empty: bool = False) -> Updates
 
 @once_a_call
 def _zero(state: State, dtype: str) -> TensorVariable:
-    return provenance.mark(pt.constant(0, dtype=dtype), number=0.0)
+    return pt.constant(0, dtype=dtype)
 
 
 @once_a_call

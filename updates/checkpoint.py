@@ -33,7 +33,7 @@ from updates.state_dict import (
     assign,
     checked_value,
     matched,
-    to_array,
+    saved_arrays,
 )
 
 VERSION = 1
@@ -58,8 +58,8 @@ def save(path: str | os.PathLike[str], updates: Saved, extra: Any = None) -> Non
     updates : dict or list of pairs, or list of shared variables
         Shared variable to next value: everything that the compiled function changes, your own
         random generators and running means included, so that a resumed run is bit-identical
-        to one that never stopped. Shared variables in hyperparameters are saved with it. See
-        `state_dict`.
+        to one that never stopped. Shared variables in hyperparameters are saved with it, and so
+        are numbers that were changed since they were given. See `state_dict`.
     extra : JSON-able, optional
         Facts to keep with it: epoch, best score, ...
 
@@ -86,7 +86,7 @@ def save(path: str | os.PathLike[str], updates: Saved, extra: Any = None) -> Non
     >>> float(w.get_value())
     1.0
     """
-    arrays = {key: to_array(variable) for key, variable in keyed(updates).items()}
+    arrays = saved_arrays(updates)
     manifest = _manifest(arrays, extra)
     with replacing(Path(os.path.realpath(path))) as file:
         writer: Any = _CheckedWriter(file)
@@ -116,7 +116,8 @@ def load(
         The file.
     updates : dict or list of pairs, or list of shared variables
         Updates of the same model and rule as those that were saved. Of a list of shared variables,
-        parameters for instance, each must be in the file, which may hold more.
+        parameters for instance, each must be in the file, which may hold more. Numbers that the
+        file does not have are what they were given as, see `load_state_dict`.
     strict : bool, optional
         Whether the keys must be the same. Otherwise those without a counterpart are left alone and
         named in a warning; at least one parameter must have one.
@@ -249,6 +250,7 @@ def _read(
             if [str(array.dtype), list(array.shape)] != described[key]:
                 raise CheckpointError(f"{key!r} is not what the file lists: {described[key]}")
             values.append((variable, checked_value(key, variable, array)))
+        values += found.numbers
     skipped = [f"lacks {listed(found.missing)}"] if found.missing else []
     if found.unexpected and not are_variables(updates):
         skipped.append(f"has {listed(found.unexpected)}, which nothing is called now")

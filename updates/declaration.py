@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from typing import Annotated, Any, ParamSpec, TypeVar, get_args, get_origin
 
 from updates import docstrings
-from updates.hyperparameters import REQUIRED, Kind, kind_in
+from updates.kinds import REQUIRED, Kind, kind_in
 
 P = ParamSpec("P")
 T = TypeVar("T")

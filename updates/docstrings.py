@@ -23,7 +23,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from updates.hyperparameters import REQUIRED
+from updates.kinds import REQUIRED
 
 if TYPE_CHECKING:
     from updates.declaration import Declaration

@@ -23,7 +23,8 @@ from updates.arguments import Params, checked_grads, checked_tensor, checked_ten
 from updates.call import Tensor
 from updates.declaration import Declaration, Deferred, declare, parameters_of, waited_for
 from updates.docstrings import Shared, required
-from updates.hyperparameters import Kind, Symbols
+from updates.given_numbers import Place
+from updates.kinds import Kind, Symbols
 from updates.precision import wide
 
 P = ParamSpec("P")
@@ -82,26 +83,39 @@ class Gradients(list[Tensor]):
 
     Parameters
     ----------
+    owner : str
+        The name of the transform.
     tensors : list of symbolic tensors
         The gradients.
     values : dict
         Checked hyperparameters by name.
     kinds : dict
         What each of them is.
+    params : list of shared variables, optional
+        The parameters, if they were given. Those of gradients that the library computed are known.
 
     Attributes
     ----------
+    place : Place
+        Where numbers that are given stand.
     wide : str
         The dtype of norms, and of the hyperparameters of a formula that sees all gradients, see
         `updates.precision`.
     """
 
     def __init__(
-        self, tensors: Iterable[Tensor], values: dict[str, Any], kinds: dict[str, Kind]
+        self,
+        owner: str,
+        tensors: Iterable[Tensor],
+        values: dict[str, Any],
+        kinds: dict[str, Kind],
+        params: Iterable[Any] = (),
     ) -> None:
         super().__init__(tensors)
-        self.symbols = Symbols(values, kinds)
+        known = [p for grad in self for p in provenance.of(provenance.source_of(grad)).gradient_of]
+        self.place = Place(owner, tuple(params) or tuple(dict.fromkeys(known)))
         self.wide = wide(*(tensor.type.dtype for tensor in self))
+        self.symbols = Symbols(values, kinds, self.place, self.wide)
 
     def in_dtype_of(self, tensor: Tensor, hyperparameter: Any) -> Any:
         """Return one of the hyperparameters in the dtype of a gradient."""
@@ -162,7 +176,7 @@ def tensor_transform(formula: Callable[Concatenate[Tensor, P], Tensor]) -> Tenso
 
     def run(arguments: dict[str, Any]) -> Tensor:
         tensor = checked_tensor(first.name, arguments.pop(first.name))
-        grads = Gradients([tensor], arguments, declaration.kinds)
+        grads = Gradients(declaration.name, [tensor], arguments, declaration.kinds)
         return of_one(tensor, **grads.symbols.in_dtype(grads.wide))
 
     return declare(formula, declaration, run, _SHARED)
@@ -184,7 +198,7 @@ def _transform(
         params: list[Any] = []
         if needs_params:
             params, tensors = checked_grads(tensors, arguments.pop("params"), rows=False)
-        grads = Gradients(tensors, arguments, declaration.kinds)
+        grads = Gradients(declaration.name, tensors, arguments, declaration.kinds, params)
         result = run(grads, *[params] * needs_params, **grads.symbols.in_dtype(grads.wide))
         changed = result[0] if isinstance(result, tuple) else result
         provenance.transformed(declaration.name, given, changed)

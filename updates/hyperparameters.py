@@ -1,439 +1,187 @@
-"""Hyperparameters: what one may be is its type in the signature that uses it.
+"""Hyperparameters between calls: read and change what a compiled function uses, without compiling.
 
-- ``NonNegative``, ``Positive``, ``Fraction``, ``Share``, ``AtLeastOne``, ``Finite``, ``Epsilon``,
-  ``NonNegativeOrInfinite``: scalars that enter a formula
-- ``LearningRate``, ``WeightDecay``, ``Mask``: those that mean the same in most rules
-- ``NonNegativeNumber``, ``PositiveNumber``: plain numbers that do not enter a formula: where
-  state starts, when a loop stops
-- ``Count``, ``Natural``, ``Flag``, ``WaitingRule``: what shapes the graph
-- ``Kind``: what such a type carries: a check, a description, and the symbol that a formula sees
-- ``Symbols``: the hyperparameters of a call, as symbols of any dtype
-- ``kind_in``: the kind that an annotation carries, and whether it admits None
-- ``is_schedule``, ``evaluate``: tell a schedule from a value, and turn it into one
-
-A message says which values are admitted and which was given, and names the argument. The name of
-the public function is added by that function, once (``updates.declaration``).
+- ``hyperparameters``: those of a dictionary of updates, by name
+- ``Hyperparameters``: the mapping that it returns
 """
 
-import math
-import types
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+import difflib
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from numbers import Integral, Real
-from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin
+from typing import Any
 
 import numpy as np
-import pytensor.tensor as pt
-from pytensor.graph.basic import Constant, Variable
-from pytensor.tensor.type import TensorType
-from pytensor.tensor.variable import TensorVariable
+from pytensor.compile.sharedvalue import SharedVariable
+from pytensor.graph.basic import Variable
+from pytensor.graph.traversal import ancestors
 
 from updates import provenance
-from updates.choice import Choice, check_form
-from updates.precision import wide
-
-ScheduleFunction = Callable[[Any], Any]
-Hyperparameter = Real | float | np.number | Variable | ScheduleFunction
-
-
-class _Required:
-    """Stands for the value of a hyperparameter that has no default and was not given."""
-
-    def __repr__(self) -> str:
-        return "<required>"
-
-    def __reduce__(self) -> str:
-        return "REQUIRED"
-
-
-REQUIRED: Any = _Required()
-
-
-class Interval(NamedTuple):
-    """The numbers that a hyperparameter admits: in words, and as a test."""
-
-    words: str
-    admits: Callable[[float], bool]
-
-    def check(self, name: str, value: Any, remark: str = "") -> None:
-        """Refuse a number outside of the interval."""
-        try:
-            number = float(value)
-        except OverflowError:  # an int beyond all floats
-            number = math.inf
-        if not self.admits(number):
-            raise ValueError(f"{name} must be {self.words}, got {value}{remark}")
-
-    @property
-    def adjective(self) -> str:
-        """The words as they stand behind a noun: ``finite and >= 0``."""
-        words = self.words.removeprefix("a ").replace("number", "and").strip()
-        return words.removeprefix("and ").removesuffix(" and")
-
-
-class Kind(ABC):
-    """What the annotation of a hyperparameter carries: what it admits, and how it is used.
-
-    Attributes
-    ----------
-    example : str
-        A value, for the message that one is missing.
-    words : str
-        What it is for, where the function itself does not say.
-    """
-
-    example = "0.01"
-    words = ""
-
-    @abstractmethod
-    def check(self, name: str, value: Any, schedules: bool = True) -> None:
-        """Raise a TypeError or a ValueError that names the argument if the value is not admitted.
-
-        `schedules` tells whether a schedule is admitted where a scalar is.
-        """
-
-    @abstractmethod
-    def described(self, schedules: bool = True) -> tuple[str, str]:
-        """Return the type and the range, as a docstring has them."""
-
-    def kept(self, value: Any) -> Any:
-        """Return a checked value in the form in which a `Schedule` keeps it."""
-        return value
-
-    def seen(self, name: str, value: Any) -> Any:
-        """Return what the formula of a schedule sees of a checked value."""
-        return value
-
-
-@dataclass(frozen=True)
-class Scalar(Kind):
-    """A number, a symbolic scalar, a shared variable or a schedule; it enters the formula.
-
-    A decay, which is below 1, is float32 beside float16: 0.9999 would be 1, and 0.999 would be
-    0.99902. What a formula makes of it is rounded to float16 when it is kept.
-
-    With `has_floor` it is an epsilon, at least the smallest normal number of its dtype: then a zero
-    gradient divided by a size of zero is zero. Beside any other size that is lost in rounding,
-    except in float16, where it is 6e-5 and 1e-8 would be 0.
-    """
-
-    interval: Interval
-    words: str = ""
-    has_floor: bool = False
-
-    @property
-    def example(self) -> str:  # type: ignore[override]
-        return "0.9" if self.interval is FRACTION else "0.01"
-
-    def check(self, name: str, value: Any, schedules: bool = True) -> None:
-        if isinstance(value, Variable):
-            _check_symbol(name, value)
-            if isinstance(value, Constant):
-                self.interval.check(name, value.data)
-        elif isinstance(value, Real) and not isinstance(value, bool):
-            self.interval.check(name, value)
-        elif not schedules:
-            raise wrong_type(name, "a number, a symbolic scalar or a shared variable", value)
-        elif not is_schedule(value):
-            expected = (
-                "a number, a symbolic scalar, a shared variable or a schedule (a callable: "
-                "symbolic step -> scalar)"
-            )
-            raise wrong_type(name, expected, value)
-
-    def symbol(self, name: str, value: Any, dtype: str) -> TensorVariable:
-        """Cast a checked value that is not a schedule to a dtype.
-
-        Raises
-        ------
-        ValueError
-            If rounding to `dtype` takes a number out of its range: ``1 - 1e-9`` is 1 in float32.
-        """
-        if isinstance(value, Constant):
-            value = value.data.item()
-        if self.interval is FRACTION and dtype == "float16":
-            dtype = "float32"
-        least = np.finfo(dtype).tiny if self.has_floor else None
-        if isinstance(value, Variable):
-            # A variable of the user is copied, because only what the library made is marked.
-            is_cast = value.type.dtype != dtype
-            symbol: Any = pt.cast(value, dtype) if is_cast else pt.tensor_copy(value)
-            provenance.mark(symbol, reads_as=0, hyperparameter=name)
-            return symbol if least is None else provenance.reads_as(pt.maximum(symbol, least))
-        with np.errstate(over="ignore"):
-            rounded = np.asarray(value, dtype=dtype)
-        self.interval.check(name, rounded, f" (that is {value!r} in {dtype})")
-        constant = pt.constant(rounded if least is None else np.maximum(rounded, least))
-        return provenance.mark(constant, number=value)
-
-    def seen(self, name: str, value: Any) -> Any:
-        return self.symbol(name, value, wide())
-
-    def described(self, schedules: bool = True) -> tuple[str, str]:
-        end = ", shared variable or schedule" if schedules else " or shared variable"
-        return f"float, symbolic scalar{end}", self.interval.adjective
-
-
-@dataclass(frozen=True)
-class PlainNumber(Kind):
-    """A number that does not enter the formula as a symbol."""
-
-    interval: Interval
-
-    def check(self, name: str, value: Any, schedules: bool = True) -> None:
-        if not isinstance(value, Real) or isinstance(value, bool):
-            raise wrong_type(name, "a number, not a symbol or a schedule", value)
-        self.interval.check(name, value)
-
-    def described(self, schedules: bool = True) -> tuple[str, str]:
-        return "float", self.interval.adjective
-
-
-@dataclass(frozen=True)
-class Integer(Kind):
-    """An integer that shapes the graph."""
-
-    least: int
-    example = "4"
-
-    def check(self, name: str, value: Any, schedules: bool = True) -> None:
-        if not isinstance(value, Integral) or isinstance(value, bool):
-            raise wrong_type(name, "an integer (it shapes the graph)", value)
-        if value < self.least:
-            raise ValueError(f"{name} must be {self._words}, got {value}")
-
-    def described(self, schedules: bool = True) -> tuple[str, str]:
-        return "int", self._words
-
-    @property
-    def _words(self) -> str:
-        return "> 0" if self.least == 1 else f">= {self.least}"
-
-
-@dataclass(frozen=True)
-class TrueOrFalse(Kind):
-    """A switch that shapes the graph."""
-
-    example = "True"
-
-    def check(self, name: str, value: Any, schedules: bool = True) -> None:
-        if not isinstance(value, bool | np.bool_):
-            raise wrong_type(name, "True or False", value)
-
-    def described(self, schedules: bool = True) -> tuple[str, str]:
-        return "bool", ""
-
-
-@dataclass(frozen=True)
-class Waiting(Kind):
-    """A rule that waits for its loss and parameters."""
-
-    example = "updates.sgd(learning_rate=0.01)"
-
-    def check(self, name: str, value: Any, schedules: bool = True) -> None:
-        if not callable(value) or isinstance(value, Variable):
-            expected = f"a rule that waits for its loss, such as {self.example}"
-            raise wrong_type(name, expected, value)
-
-    def described(self, schedules: bool = True) -> tuple[str, str]:
-        return "rule that waits, or function of a loss or gradients and of parameters", ""
-
-
-@dataclass(frozen=True)
-class OneOf(Kind):
-    """One of a few words."""
-
-    choices: tuple[str, ...]
-
-    def check(self, name: str, value: Any, schedules: bool = True) -> None:
-        if value not in self.choices:
-            choices = " or ".join(map(repr, self.choices))
-            raise ValueError(f"{name} must be {choices}, got {value!r}")
-
-    def described(self, schedules: bool = True) -> tuple[str, str]:
-        return f"{{{', '.join(map(repr, self.choices))}}}", ""
-
-
-@dataclass(frozen=True)
-class Which(Kind):
-    """A choice of parameters, see ``updates.choice``; which it means, the call finds out."""
-
-    words: str = ""
-    example = "lambda param: param.ndim > 1"
-
-    def check(self, name: str, value: Any, schedules: bool = True) -> None:
-        check_form(name, value)
-
-    def described(self, schedules: bool = True) -> tuple[str, str]:
-        return "list of bool, of names or of parameters, or function of a parameter", ""
-
-
-@dataclass(frozen=True)
-class ScalarOfEach(Kind):
-    """One scalar for all parameters, or one for each: see ``updates.choice``."""
-
-    interval: Interval
-
-    def check(self, name: str, value: Any, schedules: bool = True) -> None:
-        if isinstance(value, Mapping):
-            values = list(value.values())
-        elif isinstance(value, list | tuple | np.ndarray):
-            values = list(np.ravel(np.asarray(value, dtype=object)))
-        else:
-            values = [] if is_schedule(value) else [value]
-        for each in values:
-            Scalar(self.interval).check(name, each, schedules=False)
-
-    def described(self, schedules: bool = True) -> tuple[str, str]:
-        words = "float, symbolic scalar or shared variable, list of these, dict by name or"
-        return f"{words} parameter, or function of a parameter", self.interval.adjective
-
-
-FINITE = Interval("a finite number", math.isfinite)
-NON_NEGATIVE = Interval("a finite number >= 0", lambda x: 0 <= x < math.inf)
-POSITIVE = Interval("a finite number > 0", lambda x: 0 < x < math.inf)
-FRACTION = Interval("in [0, 1)", lambda x: 0 <= x < 1)
-SHARE = Interval("in [0, 1]", lambda x: 0 <= x <= 1)
-AT_LEAST_ONE = Interval("a finite number >= 1", lambda x: 1 <= x < math.inf)
-NON_NEGATIVE_OR_INFINITE = Interval("a number >= 0", lambda x: x >= 0)
-
-Finite = Annotated[Hyperparameter, Scalar(FINITE)]
-NonNegative = Annotated[Hyperparameter, Scalar(NON_NEGATIVE)]
-Positive = Annotated[Hyperparameter, Scalar(POSITIVE)]
-Fraction = Annotated[Hyperparameter, Scalar(FRACTION)]
-Share = Annotated[Hyperparameter, Scalar(SHARE)]
-AtLeastOne = Annotated[Hyperparameter, Scalar(AT_LEAST_ONE)]
-NonNegativeOrInfinite = Annotated[Hyperparameter, Scalar(NON_NEGATIVE_OR_INFINITE)]
-
-LearningRate = Annotated[Hyperparameter, Scalar(NON_NEGATIVE, "factor of the step")]
-WeightDecay = Annotated[
-    Hyperparameter,
-    Scalar(NON_NEGATIVE, "how much of the parameter itself is added to the direction"),
-]
-Mask = Annotated[Choice, Which("which parameters decay; by default all do")]
-_EPSILON = "keeps the division away from zero"
-Epsilon = Annotated[Hyperparameter, Scalar(NON_NEGATIVE, _EPSILON, has_floor=True)]
-PositiveEpsilon = Annotated[Hyperparameter, Scalar(POSITIVE, _EPSILON, has_floor=True)]
-
-FactorOfEach = Annotated[
-    Hyperparameter | Iterable[Hyperparameter] | Mapping[Any, Hyperparameter], ScalarOfEach(FINITE)
-]
-NonNegativeNumber = Annotated[float, PlainNumber(NON_NEGATIVE)]
-PositiveNumber = Annotated[float, PlainNumber(POSITIVE)]
-Count = Annotated[int, Integer(1)]
-Natural = Annotated[int, Integer(0)]
-Flag = Annotated[bool, TrueOrFalse()]
-WaitingRule = Annotated[Callable[..., Any], Waiting()]
-
-
-class Symbols:
-    """The hyperparameters of a call, as symbols of any dtype.
+from updates.call import UpdatesLike, checked_updates
+from updates.declaration import declared, named, public
+from updates.given_numbers import is_number, present_value
+from updates.keys import keyed_hyperparameters
+from updates.kinds import Scalar, wrong_type
+from updates.loss_graph import default_updates
+from updates.state_dict import assign
+
+
+@public
+class Hyperparameters(MutableMapping[str, Any]):
+    """The hyperparameters of a dictionary of updates: name to present value, see `hyperparameters`.
+
+    Setting one is checked as if it had been given to the rule. Nothing can be deleted.
 
     Parameters
     ----------
-    values : dict
-        Checked values by name; none of those that enter a formula is a schedule any more.
-    kinds : dict
-        What each of them is.
+    variables : dict of str to shared variable
+        The variables that hold the values.
+    uses : dict
+        For each variable what may be given for the hyperparameters that it stands for, and the
+        dtypes in which they are used.
+
+    Examples
+    --------
+    >>> import pytensor, updates
+    >>> w = pytensor.shared(1.0, name="w")
+    >>> updates.hyperparameters(updates.momentum(w**2, [w], learning_rate=0.1))
+    momentum/learning_rate  0.1
+    momentum/momentum       0.9
     """
 
-    def __init__(self, values: Mapping[str, Any], kinds: Mapping[str, Kind]) -> None:
-        self._values, self._kinds = values, kinds
-        self._by_dtype: dict[str, dict[str, Any]] = {}
+    def __init__(
+        self, variables: Mapping[str, Any], uses: Mapping[Any, list[tuple[Any, str]]]
+    ) -> None:
+        self._variables, self._uses = variables, uses
 
-    def in_dtype(self, dtype: str) -> dict[str, Any]:
-        """Return all hyperparameters by name, those that enter formulas as symbols of a dtype."""
-        if dtype not in self._by_dtype:
-            self._by_dtype[dtype] = {
-                name: kind.symbol(name, value, dtype)
-                if isinstance(kind := self._kinds.get(name), Scalar) and value is not None
-                else value
-                for name, value in self._values.items()
-            }
-        return self._by_dtype[dtype]
+    def __getitem__(self, name: str) -> Any:
+        variable = self._found(name)
+        if not is_number(variable):
+            return variable.get_value(borrow=True).tolist()
+        value = present_value(variable)
+        return int(value) if isinstance(value, Integral) else float(value)
 
-    def like(self, symbol: Any, dtype: str) -> Any:
-        """Return the hyperparameter whose symbol is given in another dtype, or None for others.
+    def __setitem__(self, name: str, value: Any) -> None:
+        self.update({name: value})
 
-        Casting the symbol would not do: a floor differs from dtype to dtype, and a number is
-        rounded differently.
-        """
-        for symbols in self._by_dtype.values():
-            for name, known in symbols.items():
-                if known is symbol:
-                    return self.in_dtype(dtype)[name]
-        return None
+    def __delitem__(self, name: str) -> None:
+        raise TypeError(f"{name!r} cannot be deleted, because the formulas need it")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._variables)
+
+    def __len__(self) -> int:
+        return len(self._variables)
+
+    def __repr__(self) -> str:
+        width = max(map(len, self), default=0)
+        lines = [f"{name:{width}}  {value}" for name, value in self.items()]
+        return "\n".join(lines) or "no hyperparameters"
+
+    def update(self, *values: Any, **more: Any) -> None:
+        """Set several hyperparameters, given as to ``dict.update``: all of them, or none."""
+        given = dict(*values, **more)
+        with named("hyperparameters"):
+            assign([(self._found(name), self._checked(name, given[name])) for name in given])
+
+    def _found(self, name: str) -> Any:
+        if name in self._variables:
+            return self._variables[name]
+        close = [known for known in self if known.endswith(f"/{name}")]
+        close = close or difflib.get_close_matches(str(name), self, n=1)
+        meant = f"; did you mean {close[0]!r}?" if close else "."
+        known = ", ".join(map(repr, self)) or "none"
+        raise KeyError(f"there is no hyperparameter {name!r}{meant} There are: {known}")
+
+    def _checked(self, name: str, value: Any) -> np.ndarray:
+        """Return a value as the variable holds it, or refuse it."""
+        variable = self._variables[name]
+        dtype, shape = np.dtype(variable.type.dtype), variable.get_value(borrow=True).shape
+        if shape and np.shape(value) != shape:
+            raise ValueError(f"{name} must have shape {shape}, got shape {np.shape(value)}")
+        expected = Integral if dtype.kind in "iu" else Real
+        numbers = np.ravel(np.asarray(value, dtype=object)) if shape else [value]
+        for number in numbers:
+            if not isinstance(number, expected) or isinstance(number, bool):
+                words = "an integer" if expected is Integral else "a number"
+                raise wrong_type(name, words, number)
+            for kind, used_as in self._uses.get(variable, ()):
+                kind.check(name, number, schedules=False)
+                if isinstance(kind, Scalar):
+                    kind.check_rounded(name, number, used_as)
+        return np.asarray(value, dtype=dtype)
 
 
-def kind_in(annotation: Any) -> tuple[Kind | None, bool]:
-    """Return the kind that an annotation carries, if any, and whether it admits None."""
-    admits_none = False
-    if get_origin(annotation) in (Union, types.UnionType):
-        options = [option for option in get_args(annotation) if option is not types.NoneType]
-        admits_none = len(options) < len(get_args(annotation))
-        annotation = options[0] if len(options) == 1 else None
-    if get_origin(annotation) is Annotated:
-        for carried in annotation.__metadata__:
-            if isinstance(carried, Kind):
-                return carried, admits_none
-    return None, admits_none
+@declared
+def hyperparameters(updates: UpdatesLike) -> Hyperparameters:
+    """Give the hyperparameters of a dictionary of updates, to be read and changed between calls.
 
+    Numbers that were given to rules, transforms and schedules are inputs of the compiled function.
+    Another number takes effect in the next call, and nothing is compiled.
 
-def is_schedule(value: Any) -> bool:
-    """Tell a schedule from a number or a symbol."""
-    return callable(value) and not isinstance(value, Variable)
+    Parameters
+    ----------
+    updates : dict or list of pairs
+        Shared variable to next value, as a rule or a transform returns it, or several of them
+        merged.
 
+    Returns
+    -------
+    Hyperparameters
+        A mapping from names to present values, numbers of Python. A number has the name
+        ``"<rule>/<hyperparameter>"``, in a schedule
+        ``"<rule>/<hyperparameter>/<argument>"``, and in a list there its index behind it. A
+        shared variable that was given has its own name. These are the keys of `state_dict`: of
+        two calls of a rule, each has the alphabetically first of its parameters in front.
 
-def evaluate(kind: Scalar, name: str, schedule: ScheduleFunction, step: Variable) -> Any:
-    """Call a schedule with the symbolic step and check what it returns.
+        ``h[name] = value`` sets one, ``h.update({...})`` several, all or none. What is out of
+        range raises the `ValueError` that the rule would have raised, another type a `TypeError`,
+        and an unknown name a `KeyError` that lists the known ones.
 
     Raises
     ------
-    ValueError
-        If the schedule fails on a symbolic step, or returns a symbol that is not a scalar or
-        a number out of range.
-    TypeError
-        If it returns something else.
+    ValueError, TypeError
+        If `updates` is empty or not a dictionary of updates.
+
+    See Also
+    --------
+    schedule_values : the present value of each schedule.
+    state_dict : numbers that were changed are part of what is saved.
+
+    Notes
+    -----
+    What shapes the graph is none of them: integers such as ``n_win`` of `adagrad_window`, flags,
+    None, and a `momentum` of 0 in `graves_rmsprop`. That two values fit together, such as the
+    bounds of `apply_bounds`, is checked when the graph is built, and not again.
+
+    Examples
+    --------
+    >>> import pytensor, updates
+    >>> w = pytensor.shared(1.0, name="w")
+    >>> rule = updates.sgd(w**2, [w], learning_rate=0.1)
+    >>> step = pytensor.function([], updates=rule)
+    >>> h = updates.hyperparameters(rule)
+    >>> for rate in (0.25, 0.5):
+    ...     w.set_value(1.0)
+    ...     h["sgd/learning_rate"] = rate
+    ...     _ = step()
+    ...     print(dict(h), float(w.get_value()))
+    {'sgd/learning_rate': 0.25} 0.5
+    {'sgd/learning_rate': 0.5} 0.0
     """
-    given = f"the schedule given as {name}"
-    try:
-        value = schedule(step)
-    except Exception as error:
-        raise ValueError(
-            f"{given} failed on a symbolic step ({error}); it must build its value from PyTensor "
-            "operations, for example pytensor.tensor.switch where Python would use if"
-        ) from error
-    try:
-        Scalar.check(kind, name, value, schedules=False)
-    except (TypeError, ValueError) as error:
-        raise type(error)(f"{given} returned a bad value: {error}") from None
-    return value
+    items = checked_updates(updates)
+    values = [*items.values(), *default_updates(items.values(), without=items).values()]
+    found = keyed_hyperparameters(items)
+    tensors = {key: variable for key, variable in found.items() if hasattr(variable.type, "dtype")}
+    return Hyperparameters(tensors, _uses(values))
 
 
-def wrong_type(name: str, expected: str, value: Any) -> TypeError:
-    """Say what an argument must be and what it is."""
-    if isinstance(value, np.ndarray):
-        advice = "; an array of one element gives its number by .item()"
-    elif isinstance(value, list | tuple) and len(value) > 1:
-        advice = (
-            "; one value serves all parameters: for others of their own, join several calls with "
-            "merge_updates"
-        )
-    else:
-        advice = ""
-    return TypeError(
-        f"{name} must be {expected}, got {value!r} of type {type(value).__name__}{advice}"
-    )
-
-
-def _check_symbol(name: str, value: Variable) -> None:
-    if not isinstance(value.type, TensorType) or np.dtype(value.type.dtype).kind not in "fiu":
-        raise TypeError(
-            f"{name} must be a real scalar, got the symbol {value} of type {value.type}"
-        )
-    if value.type.ndim != 0:
-        raise ValueError(
-            f"{name} must be a scalar, got the symbol {value} with {value.type.ndim} axes; index "
-            "it or reduce it to a scalar first"
-        )
+def _uses(values: list[Variable]) -> dict[Any, list[tuple[Any, str]]]:
+    """Find what each variable stands for itself: what may be given there, and in which dtype."""
+    uses: dict[Any, list[tuple[Any, str]]] = {}
+    symbols: Iterable[Any] = ancestors(values)
+    for symbol in symbols:
+        record = provenance.of(symbol)
+        if record.admits is not None:
+            source = symbol if symbol.owner is None else symbol.owner.inputs[0]
+            if isinstance(source, SharedVariable):
+                uses.setdefault(source, []).append((record.admits, symbol.type.dtype))
+    return uses

@@ -1,6 +1,7 @@
 """Keys: by which names the variables of a dictionary of updates are saved, and shown.
 
-- ``keyed``: everything that belongs to a saved state, by keys that do not depend on any order
+- ``keyed``: everything that may belong to a saved state, by keys that do not depend on any order
+- ``keyed_hyperparameters``: the hyperparameters among them
 - ``reusable``, ``are_variables``, ``variables_of``: what may be given in the place of a dictionary
 - ``renamed``, ``check_names``: saved keys in the names that variables have now
 - ``shown_names``: a name for each variable of a dictionary, equal ones numbered
@@ -11,11 +12,13 @@ latter, ``adam/step``; where two calls of a rule are in one dictionary, the alph
 of its parameters stands before it, and where that does not tell them apart, ``#2`` is put after
 the one that was made later. Random generators without a name are ``generator_0``,
 ``generator_1``, ... in the order in which they were made, one other variable without a name is
-``variable_0``, and a hyperparameter without one has the hyperparameter's.
+``variable_0``, and a hyperparameter without one has the hyperparameter's. A number that was given
+as a hyperparameter has the key ``adam/learning_rate``; the calls of a rule are told apart in the
+same way.
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,7 +27,8 @@ from pytensor.graph.basic import Variable
 from pytensor.graph.traversal import ancestors, graph_inputs
 
 from updates import provenance
-from updates.call import UpdatesLike, checked_updates
+from updates.call import Updates, UpdatesLike, checked_updates
+from updates.given_numbers import is_number
 from updates.loss_graph import by_age, default_updates
 from updates.state import in_use, is_state
 
@@ -32,10 +36,11 @@ Saved = UpdatesLike | SharedVariable | Iterable[SharedVariable]
 
 
 def keyed(updates: Any) -> OrderedDict[str, Any]:
-    """Return every variable that a saved state holds by its key, in the order of the dictionary.
+    """Return every variable that a saved state may hold by its key, those that change first.
 
-    These are what the dictionary changes, what its function advances by itself, and the shared
-    variables in hyperparameters. Of a list of shared variables these are all.
+    These are what the dictionary changes, what its function advances by itself, the shared
+    variables in hyperparameters, and the numbers that were given, see `updates.given_numbers`. Of a
+    list of shared variables these are all.
 
     Raises
     ------
@@ -44,16 +49,52 @@ def keyed(updates: Any) -> OrderedDict[str, Any]:
     """
     updates = reusable(updates)
     if are_variables(updates):
-        return _by_key(list(dict.fromkeys(updates)), {})
+        return _by_key(dict.fromkeys(updates), _keys(list(dict.fromkeys(updates)), {}))
     copy = checked_updates(updates)
     if not in_use.isdisjoint(copy):
         raise ValueError(
             "use_averages has put averages in the place of parameters, so values would change "
             "places; do this outside of its block, or give a list of the parameters"
         )
-    changed = [*copy, *default_updates(copy.values(), without=copy)]
-    used = _hyperparameters(copy.values(), without=changed)
-    return _by_key([*changed, *used], used)
+    variables, used = _variables_and_hyperparameters(copy)
+    return _by_key(variables, _keys(variables, used))
+
+
+def keyed_hyperparameters(updates: UpdatesLike) -> OrderedDict[str, Any]:
+    """Return the variables in hyperparameters by the same keys, in the order of their age.
+
+    Other variables need not be told apart by their names.
+    """
+    variables, used = _variables_and_hyperparameters(checked_updates(updates))
+    return _by_key(by_age(used), _keys(variables, used, needed=used))
+
+
+def _variables_and_hyperparameters(updates: Updates) -> tuple[list[Any], dict[Any, str]]:
+    """Return every variable that a saved state may hold, and which are in hyperparameters."""
+    advanced = default_updates(updates.values(), without=updates)
+    changed = [*updates, *advanced]
+    used = _hyperparameters_in([*updates.values(), *advanced.values()])
+    more = by_age(variable for variable in used if variable not in {*changed})
+    return [*changed, *more], used
+
+
+def _hyperparameters_in(values: Iterable[Any]) -> dict[Any, str]:
+    """Find the variables in hyperparameters, each with the name of the hyperparameter.
+
+    These are numbers that were given, and shared variables of the user.
+    """
+    found: dict[Any, str] = {}
+    for variable in ancestors(values):
+        name = provenance.of(variable).hyperparameter
+        if name:
+            found |= {
+                source: name
+                for source in graph_inputs([variable])
+                if isinstance(source, SharedVariable)
+                and not is_state(source)
+                and (source is variable or not is_number(source))
+            }
+    return found
 
 
 def reusable(updates: Any) -> Any:
@@ -139,24 +180,17 @@ def listed(keys: Iterable[str]) -> str:
     return f"{', '.join(map(repr, keys[:5]))}{' ...' if len(keys) > 5 else ''}"
 
 
-def _hyperparameters(values: Iterable[Any], without: Iterable[Any]) -> dict[Any, str]:
-    """Find the shared variables in hyperparameters, each with the hyperparameter's name."""
-    found: dict[Any, str] = {}
-    for variable in ancestors(values):
-        name = provenance.of(variable).hyperparameter
-        if name:
-            found |= {
-                source: name
-                for source in graph_inputs([variable])
-                if isinstance(source, SharedVariable) and not is_state(source)
-            }
-    left_out = set(without)
-    return {variable: found[variable] for variable in by_age(found) if variable not in left_out}
+def _by_key(variables: Iterable[Any], keys: Mapping[Any, str]) -> OrderedDict[str, Any]:
+    return OrderedDict((keys[variable], variable) for variable in variables)
 
 
-def _by_key(variables: Sequence[Any], used: Mapping[Any, str]) -> OrderedDict[str, Any]:
-    """Give each variable a key, or say which cannot be told apart."""
-    keys = _keys_of_users([v for v in variables if not is_state(v)], used)
+def _keys(
+    variables: Sequence[Any], used: Mapping[Any, str], needed: Collection[Any] | None = None
+) -> dict[Any, str]:
+    """Give each variable a key, or say which of those that are needed cannot be told apart."""
+    clear = set(variables if needed is None else needed)
+    users = [v for v in variables if not (is_state(v) or is_number(v))]
+    keys = _keys_of_users(users, used, clear)
 
     def name_of(param: Any) -> str:
         return keys.get(param) or param.name or "variable_0"
@@ -176,20 +210,46 @@ def _by_key(variables: Sequence[Any], used: Mapping[Any, str]) -> OrderedDict[st
     keys |= {v: with_first_param(v) for group in _equal(keys, state) for v in group}
     for group in _equal(keys, state):
         keys |= {v: f"{keys[v]}#{number}" for number, v in enumerate(group, 1) if number > 1}
-    for group in _equal(keys, variables):
-        _refuse(group, f"are called {keys[group[0]]!r}")
-    return OrderedDict((keys[variable], variable) for variable in variables)
+    for group in _equal(keys, keys):
+        if not clear.isdisjoint(group):
+            _refuse(group, f"are called {keys[group[0]]!r}")
+    keys |= _keys_of_numbers(by_age(filter(is_number, variables)), set(keys.values()), name_of)
+    return keys
 
 
-def _keys_of_users(variables: Sequence[Any], used: Mapping[Any, str]) -> dict[Any, str]:
+def _keys_of_users(
+    variables: Sequence[Any], used: Mapping[Any, str], clear: set[Any]
+) -> dict[Any, str]:
     keys = {variable: variable.name or used.get(variable, "") for variable in variables}
     nameless: list[Any] = by_age(variable for variable in variables if not keys[variable])
     generators = [v for v in nameless if isinstance(v.get_value(borrow=True), np.random.Generator)]
     keys |= {variable: f"generator_{index}" for index, variable in enumerate(generators)}
     others = [variable for variable in nameless if variable not in generators]
-    if len(others) > 1:
+    if len(others) > 1 and not clear.isdisjoint(others):
         _refuse(others, "have no name")
     return keys | dict.fromkeys(others, "variable_0")
+
+
+def _keys_of_numbers(
+    numbers: Sequence[Any], taken: set[str], name_of: Callable[[Any], str]
+) -> dict[Any, str]:
+    """Give each number its name, with a parameter before it where its rule was called twice."""
+    calls: dict[str, set[Any]] = {}
+    for number in numbers:
+        owner = number.name.partition("/")[0]
+        calls.setdefault(owner, set()).add(frozenset(provenance.of(number).params))
+    keys: dict[Any, str] = {}
+    for number in numbers:
+        names = sorted(map(name_of, provenance.of(number).params))
+        is_one = len(calls[number.name.partition("/")[0]]) == 1
+        own = key = "/".join([*([] if is_one else names[:1]), number.name])
+        count = 1
+        while key in taken:
+            count += 1
+            key = f"{own}#{count}"
+        taken.add(key)
+        keys[number] = key
+    return keys
 
 
 def _equal(keys: Mapping[Any, str], variables: Iterable[Any]) -> list[list[Any]]:

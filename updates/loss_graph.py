@@ -20,6 +20,7 @@ from pytensor.graph.traversal import ancestors, graph_inputs
 
 from updates.arguments import is_float_tensor
 from updates.differentiation import NO_GRADIENT, loss_above
+from updates.given_numbers import is_number
 from updates.private import age_of
 from updates.state import is_state
 
@@ -27,8 +28,9 @@ from updates.state import is_state
 def params_of(loss: Variable, without: Collection[Variable] = ()) -> list[Any]:
     """Find the shared variables that a loss can be minimized over.
 
-    Left out are state of the library, what a function advances by itself, and `without`:
-    variables that something else changes. Raises one of `NO_GRADIENT` if there is none.
+    Left out are state of the library and numbers that were given, what a function advances by
+    itself, and `without`: variables that something else changes. Raises one of `NO_GRADIENT` if
+    there is none.
     """
     roots: list[Any] = by_age(graph_inputs([loss]))
     found = [
@@ -38,6 +40,7 @@ def params_of(loss: Variable, without: Collection[Variable] = ()) -> list[Any]:
         and variable.default_update is None
         and is_float_tensor(variable)
         and not is_state(variable)
+        and not is_number(variable)
         and variable not in without
     ]
     grads: Any = grad(loss, found, disconnected_inputs="ignore", return_disconnected="none")

@@ -8,9 +8,10 @@
 - ``reads_as``: let an expression read as one of its inputs, as `describe` shows it
 - ``stepped``: the variables of a dictionary that a rule or an update transform moves
 - ``given_gradient``, ``loss_in``, ``is_unchanged``: what `describe` asks
+- ``source_of``: the gradient that gradient transforms started from
 
-The record is kept in the tag of variables that the library itself made: state, next values,
-gradients that it computed, guards and casts. Nothing is written on variables of the user:
+The record is kept in the tag of variables that the library itself made: state, numbers, next
+values, gradients that it computed, guards and casts. Nothing is written on variables of the user:
 parameters, losses, inputs, gradients that were given. What a rule was given is told by the next
 value that the rule wrote, as the way from there down to the gradient: the positions of the inputs
 to take. Such a way needs no reference to a second graph, and a copy of the graph, made by
@@ -53,10 +54,13 @@ class Provenance:
         Whether it is state that a rule or transform keeps.
     param : shared variable, optional
         The parameter that the state belongs to.
+    is_number : bool
+        Whether it holds a number that was given as a hyperparameter, see `updates.given_numbers`.
     params : tuple of shared variables
-        The parameters of the call that state belongs to, where it is not one parameter's.
+        The parameters of the call that state, or a number, belongs to, where it is not one
+        parameter's.
     start : number, seed or parameter
-        What the state starts from.
+        What the state starts from, or the number that was given.
     average_of : shared variable, optional
         The parameter that it averages.
     schedules : dict
@@ -78,10 +82,10 @@ class Provenance:
         Where the gradient is taken, for each parameter, if not at the parameters themselves.
     hyperparameter : str
         The hyperparameter that this is the symbol of.
+    admits : Kind, optional
+        What may be given for that hyperparameter, see `updates.kinds`.
     reads_as : int, optional
         The input of its operation that it reads as.
-    number : float, optional
-        What a constant was before it was cast.
     symbol : str
         What it reads as: "finite", "t", "normal()".
     joint : {"", "norm", "sum of squares"}
@@ -91,6 +95,7 @@ class Provenance:
     made_as: int = 0
     owner: str = ""
     is_state: bool = False
+    is_number: bool = False
     param: Any = None
     params: tuple[Any, ...] = ()
     start: Any = None
@@ -104,8 +109,8 @@ class Provenance:
     kind: str = "g"
     at: tuple[Any, ...] = ()
     hyperparameter: str = ""
+    admits: Any = None
     reads_as: int | None = None
-    number: Any = None
     symbol: str = ""
     joint: str = ""
 
@@ -299,6 +304,12 @@ def given_gradient(value: Variable) -> Variable | None:
         else:
             break
     return found
+
+
+def source_of(gradient: Variable) -> Variable:
+    """Return the gradient that gradient transforms started from, which may be this one."""
+    found = given_gradient(gradient)
+    return gradient if found is None else found
 
 
 def loss_in(value: Variable) -> Variable | None:

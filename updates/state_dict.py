@@ -4,6 +4,7 @@
 - ``load_state_dict``: restore such values, all of them or none
 - ``CheckpointError``: the error for state that does not match
 - ``reset``: return the library's state, but not the parameters, to its start
+- ``saved_arrays``: the values that are saved
 - ``matched``: which saved key each variable has
 - ``to_array``, ``checked_value``, ``assign``: values as arrays and back
 
@@ -19,9 +20,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from pytensor.compile.sharedvalue import SharedVariable
 
+from updates import provenance
 from updates.arguments import is_float_tensor
 from updates.call import UpdatesLike, checked_updates
 from updates.declaration import declared, public
+from updates.given_numbers import is_changed, is_number, start_value
 from updates.keys import (
     Saved,
     are_variables,
@@ -52,7 +55,9 @@ def state_dict(updates: Saved) -> dict[str, np.ndarray]:
         everything that the function changes, your own random generators and running means included.
         Variables that the function advances by itself, such as the generator of
         `add_gradient_noise`, are found, and so are shared variables in hyperparameters: a learning
-        rate that is lowered between calls. Of a list of shared variables these are returned.
+        rate that is lowered between calls. Numbers that were given as hyperparameters are among
+        them once they have been changed, see `hyperparameters`. Of a list of shared variables these
+        are returned.
 
     Returns
     -------
@@ -78,8 +83,7 @@ def state_dict(updates: Saved) -> dict[str, np.ndarray]:
     >>> updates.state_dict(rule)
     {'w/momentum/velocity': array(0.), 'w': array(1.)}
     """
-    variables = keyed(updates)
-    return {key: np.array(to_array(variable)) for key, variable in variables.items()}
+    return {key: np.array(array) for key, array in saved_arrays(updates).items()}
 
 
 @declared
@@ -95,7 +99,9 @@ def load_state_dict(
     ----------
     updates : dict or list of pairs, or list of shared variables
         Updates of the same model and rule as those that the values came from. Of a list of shared
-        variables, parameters for instance, each must be in `state`, which may hold more.
+        variables, parameters for instance, each must be in `state`, which may hold more. A number
+        that was given as a hyperparameter, and that `state` does not have, becomes again what it
+        was given as: what is edited in a program holds when training is resumed.
     state : dict of str to array
         Key to value. Values are copied.
     strict : bool, optional
@@ -114,8 +120,8 @@ def load_state_dict(
     Raises
     ------
     CheckpointError
-        If a key, a dtype or a shape does not match, or no parameter is found; the message names
-        it. Every variable then keeps its value.
+        If a key, a dtype or a shape does not match, a number is out of range, or no parameter is
+        found; the message names it. Every variable then keeps its value.
     ValueError, TypeError
         If `updates` is empty or not a dictionary of updates, or `state` is not a dictionary.
 
@@ -140,7 +146,7 @@ def load_state_dict(
     updates = reusable(updates)
     found = matched(updates, keyed(updates), state, strict, names)
     values = [(v, checked_value(key, v, _copy(key, state[key]))) for key, v in found.variables]
-    assign(values)
+    assign([*values, *found.numbers])
     return found.missing, found.unexpected
 
 
@@ -150,7 +156,7 @@ def reset(updates: UpdatesLike) -> None:
 
     Averages, velocities, sums and step counters become zero again, and random generators start
     again from their seed. State that starts as a copy of a parameter becomes a copy of its present
-    value. Parameters, and variables of your own, stay as they are.
+    value. Parameters, hyperparameters and variables of your own stay as they are.
 
     Parameters
     ----------
@@ -178,9 +184,13 @@ def reset(updates: UpdatesLike) -> None:
 
 
 class Matched(NamedTuple):
-    """Which variables have a saved value, by its key, and what has no counterpart."""
+    """Which variables have a saved value, by its key, and what has no counterpart.
+
+    Numbers that were not saved have the value that they were given as.
+    """
 
     variables: list[tuple[str, Any]]
+    numbers: list[tuple[SharedVariable, Any]]
     missing: list[str]
     unexpected: list[str]
 
@@ -201,7 +211,8 @@ def matched(
         saved = renamed(keys, names or {})
     except ValueError as error:
         raise CheckpointError(str(error)) from None
-    missing = [key for key in variables if key not in saved]
+    numbers = [v for key, v in variables.items() if is_number(v) and key not in saved]
+    missing = [key for key, v in variables.items() if key not in saved and not is_number(v)]
     unexpected = [key for key in saved if key not in variables]
     parts = [f"lacks {listed(missing)}"] if missing else []
     if not are_variables(updates) and unexpected:
@@ -213,7 +224,7 @@ def matched(
         why = "is it another model?" if strict else "no parameter of this model is in it."
         raise CheckpointError(f"the saved state {' and '.join(parts)}: {why}{_advice(saved)}")
     found = [(saved[key], variable) for key, variable in variables.items() if key in saved]
-    return Matched(found, missing, unexpected)
+    return Matched(found, [(v, start_value(v)) for v in numbers], missing, unexpected)
 
 
 def _advice(saved: Mapping[str, str]) -> str:
@@ -225,6 +236,15 @@ def _advice(saved: Mapping[str, str]) -> str:
             "order of the dictionary"
         )
     return advice
+
+
+def saved_arrays(updates: Saved) -> dict[str, np.ndarray]:
+    """Return what is saved: all values, but for numbers that are what they were given as."""
+    return {
+        key: to_array(variable)
+        for key, variable in keyed(updates).items()
+        if not is_number(variable) or is_changed(variable)
+    }
 
 
 def to_array(variable: SharedVariable) -> np.ndarray:
@@ -246,6 +266,11 @@ def checked_value(key: str, variable: SharedVariable, value: np.ndarray) -> Any:
             f"{key!r} has dtype {value.dtype} and shape {value.shape}, the variable has dtype "
             f"{expected.dtype} and shape {expected.shape}"
         )
+    if is_number(variable):
+        try:
+            provenance.of(variable).admits.check(key, value.item(), schedules=False)
+        except (TypeError, ValueError) as error:
+            raise CheckpointError(str(error)) from None
     return value
 
 

@@ -21,7 +21,8 @@ from updates.arguments import Params, checked_params, in_types_of, is_float_tens
 from updates.call import Call, State, Updates, UpdatesLike, checked_updates
 from updates.declaration import Declaration, Deferred, declare, parameters_of, waited_for
 from updates.docstrings import Shared, training_example
-from updates.hyperparameters import Symbols
+from updates.given_numbers import Place
+from updates.kinds import Symbols
 from updates.loss_graph import trained
 from updates.precision import wide
 from updates.rows import label
@@ -145,7 +146,9 @@ def dictionary_transform(
     def run(arguments: dict[str, Any]) -> Updates:
         copy = checked_updates(arguments.pop("updates"))
         dtype = wide(*(variable.type.dtype for variable in copy if is_float_tensor(variable)))
-        return transform(copy, **Symbols(arguments, declaration.kinds).in_dtype(dtype))
+        place = Place(declaration.name, tuple(v for v in copy if not is_state(v)))
+        symbols = Symbols(arguments, declaration.kinds, place, dtype)
+        return transform(copy, **symbols.in_dtype(dtype))
 
     return declare(formula, declaration, run, _SHARED)
 

@@ -22,7 +22,7 @@ import updates
 from updates import rules
 from updates.command_line.errors import unknown
 from updates.declaration import public_names
-from updates.hyperparameters import REQUIRED
+from updates.kinds import REQUIRED
 
 _HEADER = """\
 p parameter, g gradient, x' the new value of x: all right-hand sides read old values. lr learning \

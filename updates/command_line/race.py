@@ -26,7 +26,7 @@ from updates import provenance, rules
 from updates.command_line.errors import CommandError, unknown
 from updates.command_line.functions import Function
 from updates.declaration import public_names
-from updates.hyperparameters import REQUIRED, LearningRate, kind_in
+from updates.kinds import REQUIRED, LearningRate, kind_in
 
 # Learning rates to choose from: eight a decade, with as many digits as a table shows. None is
 # round: steps of 1 or 0.5 along signs would land on a minimum by accident.

@@ -37,6 +37,7 @@ from updates.description.operations import (
     number,
     operation,
 )
+from updates.given_numbers import is_number, present_value
 from updates.loss_graph import by_age
 from updates.rows import touched
 from updates.state import is_state
@@ -150,6 +151,8 @@ class Formulas:
     # --- Leaves -------------------------------------------------------------------------------
 
     def _leaf(self, variable: Any) -> Tree:
+        if is_number(variable):
+            return number(present_value(variable))
         if isinstance(variable, Constant) and (tree := _constant(variable)) is not None:
             return tree
         if variable not in self.leaves:
@@ -399,9 +402,6 @@ def _is_uniform(variable: Any) -> bool:
 
 def _constant_number(variable: Any, user: Any = None) -> Tree:
     """Write a constant as one number; where it is used in a wider type, say which it is."""
-    record = provenance.of(variable)
-    if record.number is not None:
-        return number(record.number)
     value = np.asarray(variable.data).flat[0]
     tree = number(value)
     if user is None or value.dtype.kind != "f" or np.dtype(user.type.dtype).kind != "f":

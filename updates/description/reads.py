@@ -14,6 +14,7 @@ from pytensor.graph.traversal import walk
 from updates import provenance
 from updates.description.formula import sources_of
 from updates.description.recognition import gradients_in
+from updates.given_numbers import is_number
 
 
 @dataclass(frozen=True)
@@ -67,4 +68,5 @@ def _below(variable: Any) -> list[Variable]:
 
 
 def _is_leaf(variable: Any) -> bool:
-    return variable.owner is None and not isinstance(variable, Constant)
+    is_known = isinstance(variable, Constant) or is_number(variable)
+    return variable.owner is None and not is_known

@@ -20,6 +20,7 @@ from pytensor.graph.traversal import graph_inputs, walk, walk_toposort
 from updates import provenance
 from updates.arguments import is_float_tensor
 from updates.differentiation import NO_GRADIENT, loss_above
+from updates.given_numbers import is_number
 from updates.provenance import Provenance
 from updates.state import is_state
 
@@ -85,7 +86,7 @@ def _recognized(formula: list[Variable], losses: list[Variable]) -> dict[Variabl
     again: list[tuple[Any, Any]] = []
     for loss in dict.fromkeys(losses):
         shared = [v for v in graph_inputs([loss]) if isinstance(v, SharedVariable)]
-        params = [v for v in shared if is_float_tensor(v) and not is_state(v)]
+        params = [v for v in shared if is_float_tensor(v) and not (is_state(v) or is_number(v))]
         options: Any = {"disconnected_inputs": "ignore", "return_disconnected": "none"}
         with suppress(*NO_GRADIENT):
             grads: Any = pytensor.grad(loss, params, **options)

@@ -12,14 +12,17 @@ from typing import Any, TypeVar
 import numpy as np
 from pytensor.compile.sharedvalue import SharedVariable
 from pytensor.graph.basic import Variable
+from pytensor.graph.traversal import ancestors
 
 from updates import checkpoint
 from updates.arguments import kind_of
 from updates.declaration import declared
 from updates.distributed.machines import BUCKET
 from updates.distributed.processes import agree_on, communicator, is_root
-from updates.hyperparameters import Integer, TrueOrFalse
+from updates.given_numbers import is_number
 from updates.keys import Saved, keyed, reusable, variables_of
+from updates.kinds import Integer, TrueOrFalse
+from updates.loss_graph import by_age
 from updates.state_dict import assign, checked_value, to_array
 
 T = TypeVar("T")
@@ -38,7 +41,8 @@ def broadcast(
     Parameters
     ----------
     params : shared variable, list of shared variables, or dictionary of updates
-        The variables to make equal, or a dictionary, of which all variables that it changes.
+        The variables to make equal, or a dictionary, of which all variables that it changes, and
+        the numbers in it that `updates.hyperparameters` can change.
     root : int, optional
         The rank whose values count, from 0 to the number of processes - 1.
     comm : mpi4py.MPI.Intracomm, optional
@@ -71,6 +75,10 @@ def broadcast(
             f"{params!r} of type {kind_of(params)}"
         )
     variables = list(params)
+    if isinstance(params, Mapping):
+        values = [value for value in params.values() if isinstance(value, Variable)]
+        numbers: list[Any] = by_age(filter(is_number, ancestors(values)))
+        variables += numbers
     if not variables:
         raise ValueError("params is empty, give at least one shared variable")
     for index, variable in enumerate(variables):

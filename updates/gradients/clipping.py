@@ -13,11 +13,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytensor.tensor as pt
-from pytensor.graph.basic import Constant
 from pytensor.tensor.sharedvar import TensorSharedVariable
 
 from updates import provenance
 from updates.call import Tensor
+from updates.given_numbers import given_as
 from updates.gradient_transform import (
     Gradients,
     gradient_and_parameter_transform,
@@ -25,7 +25,7 @@ from updates.gradient_transform import (
     joint_gradient_transform,
 )
 from updates.gradients.constraints import unit_axes
-from updates.hyperparameters import Epsilon, Finite, Flag, NonNegative, PositiveEpsilon
+from updates.kinds import Epsilon, Finite, Flag, NonNegative, PositiveEpsilon
 from updates.norms import joint_norm, norm_over, scaled
 
 
@@ -202,13 +202,12 @@ def normalize_gradients(
 
 
 def _check_order(low: Any, high: Any) -> None:
-    bounds = [bound for bound in (low, high) if bound is not None]
-    if all(isinstance(bound, Constant) for bound in bounds) and high.data < (
-        -high.data if low is None else low.data
-    ):
-        given = (None if bound is None else provenance.of(bound).number for bound in (low, high))
+    highest, lowest = given_as(high), None if low is None else given_as(low)
+    if highest is None or (low is not None and lowest is None):
+        return
+    if highest < (-highest if low is None else lowest):
         raise ValueError(
-            "min_value must be <= max_value, got min_value={} and max_value={}".format(*given)
+            f"min_value must be <= max_value, got min_value={lowest} and max_value={highest}"
             + ("; without min_value, max_value must be >= 0" if low is None else "")
         )
 

@@ -23,6 +23,7 @@ from updates.arguments import LossOrGrads, Params, checked_grads, checked_params
 from updates.call import Tensor
 from updates.choice import factors_of
 from updates.declaration import declared
+from updates.given_numbers import as_input
 from updates.gradient_transform import (
     Gradients,
     gradient_transform,
@@ -30,7 +31,7 @@ from updates.gradient_transform import (
     tensor_transform,
     tensors_transform,
 )
-from updates.hyperparameters import FINITE, Epsilon, FactorOfEach, Flag, NonNegative, Scalar
+from updates.kinds import FINITE, Epsilon, FactorOfEach, Flag, NonNegative, Scalar
 from updates.norms import joint_norm, mean_over, norm_over, scaled
 
 
@@ -210,11 +211,15 @@ def scale_gradients(
     owners = checked_params(params) if params is not None else _owners(grads)
     if owners is not None and len(owners) != len(grads):
         raise ValueError(f"got {len(grads)} gradients for {len(owners)} parameters")
-    scalar, results = Scalar(FINITE), []
-    for grad, own in zip(grads, factors_of("factor", factor, owners, len(grads)), strict=True):
+    scalar, results, inputs = Scalar(FINITE), [], {}
+    factors = factors_of("factor", factor, owners, len(grads))
+    for index, (grad, own) in enumerate(zip(grads, factors, strict=True)):
         if own is not None:
             scalar.check("factor", own, schedules=False)
-            grad = grad * scalar.symbol("factor", own, grad.type.dtype)
+            name = "factor" if own is factor else f"factor/{_name_of(owners, index)}"
+            if name not in inputs or own is not factor:
+                inputs[name] = as_input(grads.place, name, own, scalar, grads.wide)
+            grad = grad * scalar.symbol(name, inputs[name], grad.type.dtype)
         results.append(grad)
     return results
 
@@ -271,10 +276,14 @@ def _finite_or_zero(tensor: Tensor) -> Tensor:
     return pt.switch(pt.isnan(tensor) | pt.isinf(tensor), 0, tensor)
 
 
+def _name_of(owners: list[Any] | None, index: int) -> str:
+    """Name a gradient by its parameter, if that is known and has a name, or by its place."""
+    return str(index) if owners is None else owners[index].name or str(index)
+
+
 def _owners(grads: Gradients) -> list[Any] | None:
     """Return the parameters of gradients that the library computed, or None for others."""
-    given = [provenance.given_gradient(grad) for grad in grads]
-    found = [grad if own is None else own for grad, own in zip(grads, given, strict=True)]
+    found = [provenance.source_of(grad) for grad in grads]
     owners = {gradient: iter(provenance.of(gradient).gradient_of) for gradient in found}
     own = [next(owners[gradient], None) for gradient in found]
     return None if any(owner is None for owner in own) else own

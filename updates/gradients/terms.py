@@ -22,7 +22,7 @@ from updates.gradient_transform import (
     gradient_and_parameter_transform,
     joint_gradient_transform,
 )
-from updates.hyperparameters import Mask, Natural, NonNegative
+from updates.kinds import Mask, Natural, NonNegative
 from updates.state import generator, step_counter
 
 

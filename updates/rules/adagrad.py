@@ -8,7 +8,7 @@
 import pytensor.tensor as pt
 
 from updates.call import State, Tensor
-from updates.hyperparameters import Count, Epsilon, Fraction, LearningRate, NonNegativeNumber
+from updates.kinds import Count, Epsilon, Fraction, LearningRate, NonNegativeNumber
 from updates.rule import rule
 
 

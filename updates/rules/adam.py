@@ -11,7 +11,7 @@ float64, so that float32 parameters take full-precision steps from the first cal
 import pytensor.tensor as pt
 
 from updates.call import State, Tensor, once_a_call
-from updates.hyperparameters import Epsilon, Fraction, LearningRate
+from updates.kinds import Epsilon, Fraction, LearningRate
 from updates.rule import rule
 from updates.rules.moments import moments
 

@@ -11,7 +11,7 @@ not that of Lasagne's ``adam``.
 import pytensor.tensor as pt
 
 from updates.call import State, Tensor
-from updates.hyperparameters import Epsilon, Fraction, LearningRate, Mask, NonNegative, WeightDecay
+from updates.kinds import Epsilon, Fraction, LearningRate, Mask, NonNegative, WeightDecay
 from updates.rule import rule
 from updates.rules.moments import adam_direction, unbiased_moments
 

@@ -11,7 +11,7 @@ The averages are state named ``average``, tagged with the parameter that they av
 import pytensor.tensor as pt
 
 from updates.call import State, Tensor, once_a_call
-from updates.hyperparameters import (
+from updates.kinds import (
     Epsilon,
     Fraction,
     LearningRate,

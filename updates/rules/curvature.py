@@ -15,7 +15,7 @@ import pytensor.tensor as pt
 from updates import provenance
 from updates.call import Call, Tensor
 from updates.differentiation import NO_GRADIENT
-from updates.hyperparameters import (
+from updates.kinds import (
     Count,
     Epsilon,
     Fraction,

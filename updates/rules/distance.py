@@ -13,7 +13,7 @@ import pytensor.tensor as pt
 
 from updates import provenance
 from updates.call import Call, Tensor
-from updates.hyperparameters import (
+from updates.kinds import (
     Epsilon,
     Finite,
     Flag,

@@ -14,7 +14,7 @@ from pytensor.graph.replace import clone_replace
 from updates import provenance
 from updates.call import Call, Tensor, Updates
 from updates.declaration import unnamed
-from updates.hyperparameters import Fraction, LearningRate, NonNegative, WaitingRule
+from updates.kinds import Fraction, LearningRate, NonNegative, WaitingRule
 from updates.norms import joint_norm, ratio
 from updates.rule import joint_rule
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytensor.tensor as pt
 
 from updates.call import State, Tensor
-from updates.hyperparameters import (
+from updates.kinds import (
     Count,
     Epsilon,
     Flag,

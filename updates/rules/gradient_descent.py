@@ -8,7 +8,7 @@
 
 from updates.call import State, Tensor
 from updates.declaration import also_public
-from updates.hyperparameters import Flag, Fraction, LearningRate
+from updates.kinds import Flag, Fraction, LearningRate
 from updates.rule import rule
 from updates.rules.velocity import with_momentum
 

@@ -11,7 +11,7 @@ The norm of a tensor is the root of the sum of all its squares, summed in float6
 import pytensor.tensor as pt
 
 from updates.call import State, Tensor
-from updates.hyperparameters import (
+from updates.kinds import (
     Epsilon,
     Flag,
     Fraction,

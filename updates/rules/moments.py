@@ -11,7 +11,7 @@ once for all parameters of a call.
 import pytensor.tensor as pt
 
 from updates.call import State, Tensor
-from updates.hyperparameters import Epsilon, Fraction
+from updates.kinds import Epsilon, Fraction
 
 
 def moments(state: State, grad: Tensor, beta1: Fraction, beta2: Fraction) -> tuple[Tensor, Tensor]:

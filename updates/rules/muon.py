@@ -6,7 +6,7 @@
 import pytensor.tensor as pt
 
 from updates.call import State, Tensor
-from updates.hyperparameters import (
+from updates.kinds import (
     Count,
     Epsilon,
     Flag,

@@ -9,7 +9,7 @@
 import pytensor.tensor as pt
 
 from updates.call import State, Tensor, once_a_call
-from updates.hyperparameters import (
+from updates.kinds import (
     Epsilon,
     Flag,
     Fraction,

@@ -7,7 +7,7 @@
 import pytensor.tensor as pt
 
 from updates.call import State, Tensor, once_a_call
-from updates.hyperparameters import LearningRate, Natural, NonNegative
+from updates.kinds import LearningRate, Natural, NonNegative
 from updates.rule import rule
 
 

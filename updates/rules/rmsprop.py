@@ -6,10 +6,10 @@
 """
 
 import pytensor.tensor as pt
-from pytensor.graph.basic import Constant
 
 from updates.call import State, Tensor
-from updates.hyperparameters import Epsilon, Flag, Fraction, LearningRate, Positive
+from updates.given_numbers import given_as
+from updates.kinds import Epsilon, Flag, Fraction, LearningRate, Positive
 from updates.rule import rule
 from updates.rules.velocity import with_momentum
 
@@ -108,7 +108,7 @@ def graves_rmsprop(
     halflife : calls after which a gradient counts half in the averages
     momentum : how much of the velocity is kept
     nesterov : whether the momentum is that of `apply_nesterov_momentum`
-    state : mean, mean_square, and velocity unless momentum is the number 0
+    state : mean, mean_square, and velocity unless momentum is given as the number 0
 
     `deepmind_rmsprop` : with rho in place of the halflife, without momentum
 
@@ -118,7 +118,7 @@ def graves_rmsprop(
     """
     rho = 2 ** (-1 / halflife)
     step = learning_rate * grad / pt.sqrt(_variance(state, grad, rho) + epsilon)
-    if isinstance(momentum, Constant) and momentum.data == 0:
+    if given_as(momentum) == 0:
         return param - step
     return with_momentum(state, param, step, momentum, nesterov)
 

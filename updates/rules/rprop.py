@@ -6,7 +6,7 @@
 import pytensor.tensor as pt
 
 from updates.call import State, Tensor
-from updates.hyperparameters import AtLeastOne, LearningRate, NonNegative, Positive, Share
+from updates.kinds import AtLeastOne, LearningRate, NonNegative, Positive, Share
 from updates.rule import rule
 
 

@@ -9,7 +9,7 @@
 import pytensor.tensor as pt
 
 from updates.call import State, Tensor, once_a_call
-from updates.hyperparameters import Epsilon, Fraction, LearningRate, Positive
+from updates.kinds import Epsilon, Fraction, LearningRate, Positive
 from updates.rule import rule
 from updates.rules.moments import unbiased_moments
 

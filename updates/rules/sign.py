@@ -8,7 +8,7 @@
 import pytensor.tensor as pt
 
 from updates.call import State, Tensor
-from updates.hyperparameters import Fraction, LearningRate, Mask, WeightDecay
+from updates.kinds import Fraction, LearningRate, Mask, WeightDecay
 from updates.rule import rule
 
 

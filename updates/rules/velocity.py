@@ -4,7 +4,7 @@
 """
 
 from updates.call import State, Tensor
-from updates.hyperparameters import Fraction
+from updates.kinds import Fraction
 
 
 def with_momentum(

@@ -15,10 +15,8 @@ from pytensor.graph.basic import Variable
 from updates import provenance
 from updates.call import UpdatesLike, checked_updates
 from updates.declaration import declared
-from updates.hyperparameters import NonNegative, Positive, is_schedule
+from updates.kinds import NonNegative, Positive, is_schedule
 from updates.schedules.schedule import (
-    HALFLIFE,
-    INNER,
     Boundaries,
     Inner,
     InnerHalflife,
@@ -52,7 +50,7 @@ def warmup(
     >>> warmup(cosine_decay(0.4, 90), 10)([0, 5, 10, 55, 100]).eval(mode="FAST_COMPILE")
     array([0. , 0.2, 0.4, 0.2, 0. ])
     """
-    value = value_at(INNER, "schedule", schedule, pt.maximum(step - steps, 0))
+    value = value_at(schedule, pt.maximum(step - steps, 0))
     return between(initial_value, value, share_of(step, steps))
 
 
@@ -114,7 +112,7 @@ def halflife_decay(
     halflife: InnerHalflife,
 ) -> Any:
     """Give the decay for a halflife that follows a schedule; see `halflife_to_decay`."""
-    return 2 ** (-1 / value_at(HALFLIFE, "halflife", halflife, step))
+    return 2 ** (-1 / value_at(halflife, step))
 
 
 @declared

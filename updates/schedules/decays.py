@@ -10,7 +10,7 @@ from typing import Any
 import pytensor.tensor as pt
 from pytensor.tensor.variable import TensorVariable
 
-from updates.hyperparameters import Flag, NonNegative, Positive, Share
+from updates.kinds import Flag, NonNegative, Positive, Share
 from updates.schedules.schedule import (
     Begin,
     Boundaries,

@@ -8,6 +8,7 @@
 - ``value_at``, ``pieces``: values of schedules inside of schedules
 """
 
+import functools
 import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -24,7 +25,8 @@ from pytensor.tensor.variable import TensorVariable
 from updates.arguments import kind_of
 from updates.declaration import Declaration, declaration_of, declare, named, parameters_of, public
 from updates.docstrings import Shared
-from updates.hyperparameters import (
+from updates.given_numbers import HasNumbers, Place, as_input
+from updates.kinds import (
     NON_NEGATIVE,
     POSITIVE,
     Hyperparameter,
@@ -33,6 +35,7 @@ from updates.hyperparameters import (
     Scalar,
     evaluate,
     is_schedule,
+    marked,
 )
 from updates.precision import wide
 
@@ -62,8 +65,8 @@ class StepNumber(Kind):
     def kept(self, value: Any) -> Any:
         return value if isinstance(value, Variable) else int(value)
 
-    def seen(self, name: str, value: Any) -> Any:
-        return pt.cast(value, "int64")
+    def seen(self, place: Place, name: str, value: Any) -> Any:
+        return marked(as_input(place, name, value, self, "int64"), "int64", admits=self)
 
     def described(self, schedules: bool = True) -> tuple[str, str]:
         return "int, symbolic integer or shared variable", "> 0" if self.least else ">= 0"
@@ -76,8 +79,14 @@ class ScheduleOrScalar(Scalar):
     def check(self, name: str, value: Any, schedules: bool = True) -> None:
         super().check(name, value, schedules=True)
 
-    def seen(self, name: str, value: Any) -> Any:
-        return value
+    def seen(self, place: Place, name: str, value: Any) -> Any:
+        """Return a symbol, or for a schedule a function from the step to its symbol."""
+        if not is_schedule(value):
+            return super().seen(place, name, value)
+        return functools.partial(self._value_at, place, name, value)
+
+    def _value_at(self, place: Place, name: str, schedule: Any, step: Step) -> TensorVariable:
+        return super().seen(place, name, evaluate(self, name, schedule, step, place))
 
     def described(self, schedules: bool = True) -> tuple[str, str]:
         return super().described(schedules=True)
@@ -104,6 +113,9 @@ class ListOf(Kind):
     def kept(self, value: Any) -> Any:
         return tuple(map(self.item.kept, value))
 
+    def seen(self, place: Place, name: str, value: Any) -> Any:
+        return [self.item.seen(place, f"{name}/{i}", item) for i, item in enumerate(value)]
+
     def described(self, schedules: bool = True) -> tuple[str, str]:
         type_, range_ = self.item.described(schedules)
         type_ = "int" if self.increases else type_
@@ -126,7 +138,7 @@ Shape = Annotated[str, OneOf(("cosine", "linear"))]
 
 @public
 @dataclass(frozen=True, repr=False)
-class Schedule:
+class Schedule(HasNumbers):
     """A formula with all its arguments but the step; two with equal arguments are equal.
 
     Parameters
@@ -152,6 +164,10 @@ class Schedule:
 
     def __call__(self, step: Any) -> TensorVariable:
         """Return the float64 value at a symbolic step, at an integer, or at each of an array."""
+        return self.at(step, Place(declaration_of(self.factory).name))
+
+    def at(self, step: Any, place: Place) -> TensorVariable:
+        """Return the value as a call does; numbers are called after a place."""
         step = pt.as_tensor_variable(step)
         if np.dtype(step.type.dtype).kind not in "iu":
             raise TypeError(
@@ -161,10 +177,10 @@ class Schedule:
         step = pt.cast(step, "int64")
         if step.type.ndim:
             scalar = pt.scalar("step", dtype="int64")
-            return pt.second(step, vectorize_graph(self(scalar), {scalar: step}))
+            return pt.second(step, vectorize_graph(self.at(scalar, place), {scalar: step}))
         kinds = declaration_of(self.factory).kinds
         seen = {
-            name: value if value is None else kinds[name].seen(name, value)
+            name: value if value is None else kinds[name].seen(place, name, value)
             for name, value in self.arguments.items()
         }
         with named(declaration_of(self.factory).name):
@@ -230,11 +246,9 @@ def half_wave(share: TensorVariable) -> TensorVariable:
     return (1 + pt.cos(pi * share)) / 2
 
 
-def value_at(kind: Scalar, name: str, value: Any, step: Step) -> TensorVariable:
+def value_at(value: Any, step: Step) -> TensorVariable:
     """Evaluate what may be a schedule."""
-    if is_schedule(value):
-        value = evaluate(kind, name, value, step)
-    return kind.symbol(name, value, wide())
+    return value(step) if is_schedule(value) else value
 
 
 def pieces(name: str, items: Any, step: Step, boundaries: Any) -> TensorVariable:
@@ -244,9 +258,9 @@ def pieces(name: str, items: Any, step: Step, boundaries: Any) -> TensorVariable
             f"{name} must be one more than boundaries, got {len(items)} and {len(boundaries)} "
             "boundaries"
         )
-    result = value_at(VALUE, name, items[0], step)
+    result = value_at(items[0], step)
     for boundary, item in zip(boundaries, items[1:], strict=True):
-        value = value_at(VALUE, name, item, pt.maximum(step - boundary, 0))
+        value = value_at(item, pt.maximum(step - boundary, 0))
         result = pt.switch(pt.lt(step, boundary), result, value)
     return result
 

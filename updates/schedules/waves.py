@@ -9,10 +9,10 @@ from itertools import pairwise
 from typing import Any
 
 import pytensor.tensor as pt
-from pytensor.graph.basic import Constant
 from pytensor.tensor.variable import TensorVariable
 
-from updates.hyperparameters import AtLeastOne, Fraction, NonNegative, Positive, Share
+from updates.given_numbers import given_as
+from updates.kinds import AtLeastOne, Fraction, NonNegative, Positive, Share
 from updates.schedules.schedule import (
     Shape,
     Step,
@@ -118,12 +118,8 @@ def one_cycle(
     >>> one_cycle(0.5, 10, divisor=5, final_divisor=10)([0, 3, 10]).eval(mode="FAST_COMPILE")
     array([0.1 , 0.5 , 0.01])
     """
-    if (
-        shape == "linear"
-        and isinstance(warmup_fraction, Constant)
-        and isinstance(final_fraction, Constant)
-        and (first := warmup_fraction.data) > (last := final_fraction.data)
-    ):
+    first, last = given_as(warmup_fraction), given_as(final_fraction)
+    if shape == "linear" and None not in (first, last) and first > last:
         raise ValueError(f"final_fraction must be >= warmup_fraction, got {last} < {first}")
     low = peak_value / divisor
     turns = [(0, low), (pt.floor(warmup_fraction * as_float(steps)), peak_value)]

@@ -14,7 +14,7 @@ from pytensor.graph.basic import Variable
 from updates.arguments import Params
 from updates.call import UpdatesLike
 from updates.declaration import declared, unnamed
-from updates.hyperparameters import Count, Flag, Natural, NonNegativeNumber, WaitingRule
+from updates.kinds import Count, Flag, Natural, NonNegativeNumber, WaitingRule
 from updates.training.batches import Stream, source
 from updates.training.functions import Functions, check_mode
 from updates.training.history import History

@@ -16,7 +16,7 @@ from pytensor.tensor.sharedvar import TensorSharedVariable
 from updates import provenance
 from updates.call import State, Tensor, UpdatesLike, checked_updates, once_a_call
 from updates.declaration import declared, named, public
-from updates.hyperparameters import Count, Fraction, Share
+from updates.kinds import Count, Fraction, Share
 from updates.state import in_use
 from updates.update_transform import update_transform
 

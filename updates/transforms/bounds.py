@@ -8,13 +8,12 @@
 from collections.abc import Sequence
 
 import pytensor.tensor as pt
-from pytensor.graph.basic import Constant
 
-from updates import provenance
 from updates.call import State, Tensor
+from updates.given_numbers import given_as
 from updates.gradients import norm_constraint
 from updates.gradients.constraints import unit_axes
-from updates.hyperparameters import Epsilon, Finite, Mask, NonNegative
+from updates.kinds import Epsilon, Finite, Mask, NonNegative
 from updates.update_transform import update_transform
 
 
@@ -106,9 +105,10 @@ def apply_bounds(
     """
     if low is None and high is None:
         raise ValueError("low and high are both missing, give at least one of them")
-    if isinstance(low, Constant) and isinstance(high, Constant) and low.data > high.data:
-        given = (provenance.of(bound).number for bound in (low, high))
-        raise ValueError("low must be <= high, got low={} and high={}".format(*given))
+    if low is not None and high is not None:
+        lowest, highest = given_as(low), given_as(high)
+        if lowest is not None and highest is not None and lowest > highest:
+            raise ValueError(f"low must be <= high, got low={lowest} and high={highest}")
     if low is not None:
         proposed = pt.maximum(proposed, low)
     return proposed if high is None else pt.minimum(proposed, high)

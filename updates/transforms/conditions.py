@@ -17,7 +17,7 @@ from updates import provenance
 from updates.arguments import checked_loss, is_float_tensor
 from updates.call import Call, Updates, checked_updates
 from updates.declaration import unnamed
-from updates.hyperparameters import Count, NonNegative, Positive, Share, WaitingRule
+from updates.kinds import Count, NonNegative, Positive, Share, WaitingRule
 from updates.norms import joint_norm
 from updates.rows import choose, touched
 from updates.rule import joint_rule

@@ -5,7 +5,7 @@
 """
 
 from updates.call import State, Tensor
-from updates.hyperparameters import Fraction
+from updates.kinds import Fraction
 from updates.update_transform import update_transform
 
 
