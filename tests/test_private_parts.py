@@ -21,7 +21,7 @@ from pytensor.compile.mode import get_mode
 
 import updates
 from updates.multi_tensor import rewrite
-from updates.multi_tensor.op import MultiTensor
+from updates.multi_tensor.op import MultiTensor, arranged
 from updates.private import (
     AGE,
     FEATURES,
@@ -223,10 +223,11 @@ def test_a_node_can_be_computed_in_python():
         for node in compiled(get_mode("NUMBA")).maker.fgraph.toposort()
         if isinstance(node.op, MultiTensor) and node.op.n_tensors == 1
     }
-    formula, n_in = group.elemwise, len(group.scalars)
+    formula, n_in = group.elemwise, len(group.roles)
     values = [
-        np.full((2, 3) if not scalar else (), 0.5 + k) for k, scalar in enumerate(group.scalars)
+        np.full((2, 3) if role == "tensor" else (), 0.5 + k) for k, role in enumerate(group.roles)
     ]
+    values = arranged(group.roles, [values])
     inputs = [pt.as_tensor_variable(value).type() for value in values]
     node = group.make_node(*inputs)
     assert len(node.inputs) == n_in
@@ -234,7 +235,7 @@ def test_a_node_can_be_computed_in_python():
     expected = [[None] for _ in node.outputs]
     group.perform(node, [value.copy() for value in values], got)
     plain = formula.make_node(*group.elemwise_inputs(inputs)[0])
-    formula.perform(plain, [value.copy() for value in values], expected)
+    formula.perform(plain, [value.copy() for value in group.inputs_of(values, 0)], expected)
     np.testing.assert_array_equal(got, expected)
 
 

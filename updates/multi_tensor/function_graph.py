@@ -43,7 +43,7 @@ from updates.multi_tensor.kernel import (
     out_of_line,
     write_back,
 )
-from updates.multi_tensor.op import MultiTensor
+from updates.multi_tensor.op import TENSOR, MultiTensor
 from updates.private import KERNEL
 
 # The graph inside a loop is of a class of its own in newer versions of PyTensor.
@@ -220,26 +220,32 @@ class Conversion:
         self.keys.append((tag, kernel.key))
         fast = bool(pytensor.config.numba__fastmath)
         self.globals |= {f"{tag}_segment": kernel.segment, "drive": drive_function(fast)}
-        self.lines.append(f"{tag} = new_table({HEADER + op.n_tensors * kernel.width})")
+        self.globals |= {f"{tag}_place_{k}": place for k, place in enumerate(kernel.places)}
+        self.lines.append(f"{tag} = new_table({kernel.begin + op.n_tensors * kernel.width})")
         ends = []
+
+        def place(k: int, array: str, kept: str) -> None:
+            self.lines.append(f"{kept} = {tag}_place_{k}({tag}, {array})")
+            is_written = k in op.elemwise.inplace_pattern.values()
+            ends.append(f"{'write_back' if is_written else 'keep'}({kept}, {array})")
+
         for tensor in range(op.n_tensors):
-            arrays = [self.name(variable) for variable in op.inputs_of(node, tensor)]
-            outputs = op.outputs_of(node, tensor)
+            arrays = [self.name(variable) for variable in op.inputs_of(node.inputs, tensor)]
+            outputs = op.outputs_of(node.outputs, tensor)
+            if tensor == 0:
+                for k in kernel.common:
+                    place(k, arrays[k], f"{tag}_{k}")
             for position, source in op.elemwise.inplace_pattern.items():
                 self.names[outputs[position]] = arrays[source]
-            like = arrays[op.scalars.index(False)]
+            like = arrays[op.roles.index(TENSOR)]
             for position, dtype in kernel.new_outputs:
                 self.globals[f"empty_{dtype}"] = empty_function(dtype)
                 self.lines.append(f"{self.name(outputs[position])} = empty_{dtype}({like})")
             arrays += [self.name(outputs[position]) for position, _ in kernel.new_outputs]
-            for k, place in kernel.places:
-                self.globals[f"{tag}_place_{k}"] = place
-                kept = f"{tag}_{tensor}_{k}"
-                self.lines.append(f"{kept} = {tag}_place_{k}({tag}, {arrays[k]})")
-                is_written = k in op.elemwise.inplace_pattern.values()
-                ends.append(f"{'write_back' if is_written else 'keep'}({kept}, {arrays[k]})")
-        self.lines.append(f"drive({tag}, {kernel.width}, {kernel.serial}, {tag}_segment())")
-        self.lines += ends
+            for k in kernel.own:
+                place(k, arrays[k], f"{tag}_{tensor}_{k}")
+        sizes = f"{kernel.begin}, {kernel.width}, {kernel.serial}"
+        self.lines += [f"drive({tag}, {sizes}, {tag}_segment())", *ends]
 
 
 # What writes the lines of a node, by its operation. `updates.distributed` adds its own.

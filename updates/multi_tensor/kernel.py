@@ -1,9 +1,10 @@
 """The numba functions behind a ``MultiTensor`` node, made from its formula.
 
-A table of int64 holds one row for each tensor: the number of elements, whether its arrays differ
-in shape (not 0), and their addresses. ``place`` functions put arrays into it one by one, which
-asks the least of numba; ``drive`` works through it; ``write_back`` and ``keep`` end what arrays
-that were not contiguous, and had to be copied, were needed for.
+A table of int64 holds the addresses of numbers that all tensors have in common, and one row for
+each tensor: the number of elements, whether its arrays differ in shape (not 0), and their
+addresses. ``place`` functions put arrays into it one by one, which asks the least of numba;
+``drive`` works through it; ``write_back`` and ``keep`` end what arrays that were not contiguous,
+and had to be copied, were needed for.
 
 ``drive`` is one function for all formulas. It gets the address of ``segment``, which depends on
 the formula, but neither on how many tensors there are nor on their shapes. Both are kept in
@@ -33,7 +34,7 @@ from pytensor.link.numba.cache import compile_numba_function_src
 from pytensor.link.numba.dispatch.basic import numba_funcify_and_cache_key, numba_njit
 from pytensor.tensor.elemwise import Elemwise
 
-from updates.multi_tensor.op import MultiTensor
+from updates.multi_tensor.op import COMMON, TENSOR, MultiTensor
 
 # The files whose code writes code that is kept on disk.
 WRITERS_OF_CODE = ("kernel", "function_graph")
@@ -156,9 +157,10 @@ END, ROW, SHAPE, HEADER = 0, 1, 2, 64
 def place_function(role: str, dtype: np.dtype) -> Any:
     """Return ``place(table, array)``, which puts an array into a table.
 
-    The role is "first", the array with which a row begins, "full", another one of the same shape,
-    or "number". The result is the copy of an array that is not contiguous, or that is no array of
-    the dtype (a function that trusts its input may be given a number), None for others.
+    The role is "first", the array with which a row begins, "tensor", another one of the same
+    shape, or "number" or "common". The result is the copy of an array that is not contiguous, or
+    that is no array of the dtype (a function that trusts its input may be given a number), None
+    for others.
     """
     own = numba.from_dtype(dtype)
 
@@ -192,7 +194,7 @@ def place_function(role: str, dtype: np.dtype) -> Any:
                 for axis, length in axes:
                     builder.store(length, at(SHAPE + axis))
                 end = after(end, 2)
-            elif role == "full":
+            elif role == TENSOR:
                 mismatch = at(after(builder.load(at(ROW)), 1))
                 total = builder.load(mismatch)
                 for axis, length in axes:
@@ -275,9 +277,13 @@ class Kernel:
     ----------
     segment : numba function
         Returns the address of the function that works through a part of a table.
-    places : list of (int, numba function)
-        The arrays of a tensor in the order of the table, its inputs and after them those for its
-        outputs that are not in place; and what places them there.
+    common, own : lists of int
+        The arrays of the formula, its inputs and after them those for its outputs that are not in
+        place: those of all tensors, and those of each, in the order of the table.
+    places : list of numba functions
+        For each array, what places it there.
+    begin : int
+        Where rows begin in the table.
     width : int
         The places of a row in the table.
     serial : int
@@ -290,8 +296,8 @@ class Kernel:
 
     def __init__(self, op: MultiTensor, node: Apply, serial: int, **kwargs: Any) -> None:
         numba.get_num_threads()  # starts the threads, which code from the cache takes for granted
-        n_in = len(op.scalars)
-        inputs, outputs = node.inputs[:n_in], node.outputs[: op.elemwise.scalar_op.nout]
+        inputs = op.inputs_of(node.inputs, 0)
+        outputs = op.outputs_of(node.outputs, 0)
         in_place = op.elemwise.inplace_pattern
         self.new_outputs = [
             (position, output.type.numpy_dtype)
@@ -300,28 +306,36 @@ class Kernel:
         ]
         dtypes = [variable.type.numpy_dtype for variable in inputs]
         dtypes += [dtype for _, dtype in self.new_outputs]
-        scalars = [*op.scalars, *(False for _ in self.new_outputs)]
-        self.width = 2 + len(dtypes)
+        roles = [*op.roles, *(TENSOR for _ in self.new_outputs)]
+        first = roles.index(TENSOR)
+        self.common = [k for k, role in enumerate(roles) if role == COMMON]
+        own = [k for k, role in enumerate(roles) if role != COMMON]
+        own.sort(key=lambda k: k != first)
+        self.begin, self.width = HEADER + len(self.common), 2 + len(own)
         formula, formula_key = formula_function(op.elemwise, inputs, **kwargs)
-        first = scalars.index(False)
-        order = sorted(range(len(dtypes)), key=lambda k: k != first)
-        roles = ["number" if scalar else "full" for scalar in scalars]
-        roles[first] = "first"
-        self.places = [(k, place_function(roles[k], dtypes[k])) for k in order]
+        self.own = own
+        self.places = [
+            place_function("first" if k == first else role, dtype)
+            for k, (role, dtype) in enumerate(zip(roles, dtypes, strict=True))
+        ]
         self.serial = serial // len(dtypes)
 
         names = [f"a{k}" for k in range(len(dtypes))]
         targets = {position: f"a{source}" for position, source in in_place.items()}
-        targets |= {position: f"a{n_in + k}" for k, (position, _) in enumerate(self.new_outputs)}
+        targets |= {
+            position: f"a{len(inputs) + k}" for k, (position, _) in enumerate(self.new_outputs)
+        }
         source = SPAN.format(
             pointers=", ".join(names),
             arrays="\n    ".join(
-                f"{name} = carray({name}, 1)[0]" if scalar else f"{name} = carray({name}, n)"
-                for name, scalar in zip(names, scalars, strict=True)
+                f"{name} = carray({name}, n)"
+                if role == TENSOR
+                else f"{name} = carray({name}, 1)[0]"
+                for name, role in zip(names, roles, strict=True)
             ),
             values=", ".join(
-                name if scalar else f"{name}[i]"
-                for name, scalar in zip(names[:n_in], scalars, strict=False)
+                f"{name}[i]" if role == TENSOR else name
+                for name, role in zip(names, op.roles, strict=False)
             ),
             results=", ".join(f"{targets[k]}_{k}" for k in range(len(outputs))),
             stores="\n        ".join(
@@ -329,14 +343,16 @@ class Kernel:
             ),
         )
         span = compiled(source, "span", str(formula_key), formula=formula, carray=numba.carray)
-        addresses = ", ".join(
-            f"pointer(table[at + {2 + order.index(k)}]"
-            f"{'' if scalar else f' + first * {dtype.itemsize}'}, t{k})"
-            for k, (dtype, scalar) in enumerate(zip(dtypes, scalars, strict=True))
-        )
+        addresses = []
+        for k, (role, dtype) in enumerate(zip(roles, dtypes, strict=True)):
+            place = (
+                f"{HEADER + self.common.index(k)}" if role == COMMON else f"at + {2 + own.index(k)}"
+            )
+            offset = f" + first * {dtype.itemsize}" if role == TENSOR else ""
+            addresses.append(f"pointer(table[{place}]{offset}, t{k})")
         number_types = {f"t{k}": numba.from_dtype(dtype) for k, dtype in enumerate(dtypes)}
         segment = compiled(
-            SEGMENT.format(width=self.width, addresses=addresses, header=HEADER),
+            SEGMENT.format(width=self.width, addresses=", ".join(addresses), begin=self.begin),
             "segment",
             span.key,
             span=span.function,
@@ -357,7 +373,7 @@ def span(n, {pointers}):
 
 SEGMENT = """
 def segment(table, start, stop):
-    at = {header}
+    at = {begin}
     while at < table[0]:
         n = table[at]
         if start < n and stop > 0:
@@ -369,9 +385,9 @@ def segment(table, start, stop):
 """
 
 DRIVE = f"""
-def drive(table, width, serial, segment):
+def drive(table, begin, width, serial, segment):
     total = 0
-    for at in range({HEADER}, table[0], width):
+    for at in range(begin, table[0], width):
         if table[at + 1] != 0:
             raise ValueError("an array of an update has another shape than its parameter")
         total += table[at]

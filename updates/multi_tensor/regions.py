@@ -6,9 +6,9 @@
 
 A region reaches from next values back to what is no elementwise operation (a product of matrices,
 a sum), to variables that something outside of it needs as well, and to single numbers. So nothing
-of the gradients is computed twice. What a function returns is left to PyTensor, though it depends
-on next values: then rewrites see all of it, and a copy of the function without updates needs no
-region.
+of the gradients is computed twice. What a function computes from next values to return it is left
+to PyTensor: then rewrites see all of it, and a copy of the function without updates needs no
+region. Next values that are returned themselves are a group of their own, for the same reason.
 
 Some rewrites of PyTensor replace several operations at once, to keep them exact: that of
 ``log(sigmoid(x))`` for instance. No region ends within such a pattern. Where one would, it ends
@@ -60,6 +60,8 @@ class Formula(NamedTuple):
         The steps that come out.
     owns : tuple of int or None
         For each of them, the leaf whose next value it is.
+    is_returned : tuple of bool
+        For each of them, whether the function returns it.
     dtypes : tuple of str
         Of the leaves.
     """
@@ -67,6 +69,7 @@ class Formula(NamedTuple):
     steps: tuple[tuple[Any, tuple[Any, ...]], ...]
     results: tuple[int, ...]
     owns: tuple[int | None, ...]
+    is_returned: tuple[bool, ...]
     dtypes: tuple[str, ...]
 
 
@@ -122,7 +125,7 @@ class Graph:
     next_of : dict
         Next value to the variable whose next value it is.
     of_returned : set of nodes
-        What leads to something that the function returns.
+        What leads to something that the function returns and that is no next value.
     members : dict
         The nodes that belong to regions, each with the depth of its region.
     """
@@ -134,6 +137,7 @@ class Graph:
         self.next_of: dict[Any, Any] = {}
         for output, source in fgraph.update_mapping.items():
             self.next_of.setdefault(self.first(fgraph.outputs[output]), fgraph.inputs[source])
+        self.returned = {self.first(variable) for variable in returned(fgraph)}
         self.of_returned = of_returned(fgraph)
         self.readers: dict[Any, list[Apply]] = {}
         for node in self.order:
@@ -294,6 +298,7 @@ class Reading:
             tuple(self.steps),
             results,
             owns,
+            tuple(output in graph.returned for output in outputs),
             tuple(leaf.type.dtype for leaf in leaves),
         )
         scalars = None if is_one_number else tuple(map(is_scalar, leaves))
@@ -360,11 +365,15 @@ class Reading:
         return "step", self.number_of[base]
 
 
+def returned(fgraph: Any) -> list[Any]:
+    """Return the variables that a function returns."""
+    return [v for k, v in enumerate(fgraph.outputs) if k not in fgraph.update_mapping]
+
+
 def of_returned(fgraph: Any) -> set[Apply]:
-    """Return the nodes that what a function returns is computed by."""
-    updates: Any = fgraph.update_mapping
-    returned = [variable for k, variable in enumerate(fgraph.outputs) if k not in updates]
-    return set(apply_ancestors(returned))
+    """Return the nodes that compute what a function returns, next values aside."""
+    next_values = {fgraph.outputs[k] for k in fgraph.update_mapping}
+    return set(apply_ancestors([v for v in returned(fgraph) if v not in next_values]))
 
 
 def pattern(node: Apply) -> tuple[bool, ...] | None:

@@ -9,7 +9,6 @@ it is one elementwise loop. What does not become one stays as it was.
 """
 
 import warnings
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,7 +25,7 @@ from pytensor.tensor.elemwise import Elemwise
 from pytensor.tensor.type import TensorType
 
 from updates.multi_tensor import numba_is_ready
-from updates.multi_tensor.op import MultiTensor
+from updates.multi_tensor.op import COMMON, NUMBER, TENSOR, MultiTensor, arranged
 from updates.multi_tensor.regions import (
     Formula,
     Region,
@@ -169,33 +168,34 @@ class Loop(NamedTuple):
 
 def replace(fgraph: FunctionGraph, loop: Loop, members: list[Region], group: int) -> None:
     """Replace regions by nodes of a few tensors each."""
-    scalars = tuple(is_scalar(variable) for variable in loop.inputs)
     numbers: dict[Any, list[Any]] = {}
+    inputs = [streams(loop, region, numbers) for region in members]
+    roles = tuple(
+        TENSOR if not is_scalar(variable) else COMMON if len(set(given)) == 1 else NUMBER
+        for variable, given in zip(loop.inputs, zip(*inputs, strict=True), strict=True)
+    )
     returned = of_returned(fgraph)
     for start in range(0, len(members), FEW):
-        few = members[start : start + FEW]
-        op = MultiTensor(loop.elemwise, scalars, len(few), group)
-        node = op.make_node(*(v for region in few for v in streams(loop, region, numbers)))
-        for tensor, region in enumerate(few):
-            results = op.outputs_of(node, tensor)
+        few = inputs[start : start + FEW]
+        op = MultiTensor(loop.elemwise, roles, len(few), group)
+        node = op.make_node(*arranged(roles, few))
+        for tensor, region in enumerate(members[start : start + FEW]):
+            results = op.outputs_of(node.outputs, tensor)
             for equals, position in zip(region.outputs, loop.results, strict=True):
                 for output in equals:
                     replace_in_updates(fgraph, output, results[position], returned)
 
 
 def replace_in_updates(fgraph: Any, variable: Any, new: Any, returned: set[Apply]) -> None:
-    """Replace a variable where updates need it, but not where something returned needs it."""
+    """Replace a variable, but not where something that is returned is computed from it."""
     new = variable.type.filter_variable(new, allow_convert=True)
     for client, index in list(fgraph.clients[variable]):
-        if isinstance(client.op, Output):
-            is_for_update = client.op.idx in fgraph.update_mapping
-        else:
-            is_for_update = client in fgraph.apply_nodes and client not in returned
-        if is_for_update:
+        is_there = isinstance(client.op, Output) or client in fgraph.apply_nodes
+        if is_there and client not in returned:
             fgraph.change_node_input(client, index, new, reason="multi_tensor", import_missing=True)
 
 
-def streams(loop: Loop, region: Region, numbers: dict[Any, list[Any]]) -> Iterator[Variable]:
+def streams(loop: Loop, region: Region, numbers: dict[Any, list[Any]]) -> list[Variable]:
     """Return what a region has for the inputs of a loop, single numbers without axes.
 
     `numbers` keeps what is computed from the numbers of the regions so far.
@@ -210,7 +210,7 @@ def streams(loop: Loop, region: Region, numbers: dict[Any, list[Any]]) -> Iterat
     if computed and key not in numbers:
         numbers[key] = clone_replace(computed, known)
     given |= zip(computed, numbers.get(key, ()), strict=True)
-    return (given.get(variable, variable) for variable in loop.inputs)
+    return [given.get(variable, variable) for variable in loop.inputs]
 
 
 def number_of(variable: Any) -> Variable:
@@ -237,8 +237,10 @@ class InPlace(Rewrite):
         for node in fgraph.toposort():
             if isinstance(op := node.op, MultiTensor):
                 for number in range(op.n_tensors):
-                    tensor = TensorUpdate(op.inputs_of(node, number), op.outputs_of(node, number))
-                    kind = Kind(op.elemwise.scalar_op, op.scalars, op.group)
+                    tensor = TensorUpdate(
+                        op.inputs_of(node.inputs, number), op.outputs_of(node.outputs, number)
+                    )
+                    kind = Kind(op.elemwise.scalar_op, op.roles, op.group)
                     tensors.setdefault((kind, tensor.overwritten(own)), []).append(tensor)
         for (kind, pattern), members in tensors.items():
             overwrite(fgraph, kind, pattern, members)
@@ -252,7 +254,7 @@ class Kind(NamedTuple):
     """What tensors of one node have in common."""
 
     scalar_op: Any
-    scalars: tuple[bool, ...]
+    roles: tuple[str, ...]
     group: int
 
 
@@ -310,12 +312,14 @@ def in_place(
 ) -> list[TensorUpdate]:
     """Replace the nodes of some tensors by one that overwrites what the pattern says, if it may."""
     elemwise = Elemwise(kind.scalar_op, dict(pattern))
-    op = MultiTensor(elemwise, kind.scalars, len(tensors), kind.group)
-    node = op.make_node(*(variable for tensor in tensors for variable in tensor.inputs))
+    op = MultiTensor(elemwise, kind.roles, len(tensors), kind.group)
+    node = op.make_node(*arranged(kind.roles, [tensor.inputs for tensor in tensors]))
     old = [variable for tensor in tensors for variable in tensor.outputs]
     pairs = list(zip(old, node.outputs, strict=True))
     try:
         fgraph.replace_all_validate(pairs, reason="multi_tensor")
     except InconsistencyError:
         return []
-    return [tensor._replace(outputs=op.outputs_of(node, k)) for k, tensor in enumerate(tensors)]
+    return [
+        tensor._replace(outputs=op.outputs_of(node.outputs, k)) for k, tensor in enumerate(tensors)
+    ]
