@@ -3,7 +3,8 @@
 - ``python tests/differential_run.py 17`` runs the dictionary of seed 17 in two processes, one of
   them without the library, prints it and every difference
 - with ``--mode REWRITES`` it runs PyTensor's rewrites for numba, and the result in Python
-- with ``--write FILE`` it runs seeds in this process, without the library or with ``--library``
+- with ``--write FILE`` it runs seeds in this process: without the library, with ``--library``, or
+  without it and numba as ``--referee``, which is asked where the other two differ
 
 What is recorded: outputs, the values and memory of all variables after each call, which arrays
 share memory, exceptions by their types, warnings of the library, and the compiled graph.
@@ -58,11 +59,11 @@ def share_memory(a, b):
 class Run:
     """One dictionary in this process: `record` maps what happened to what it was."""
 
-    def __init__(self, seed, *, read_only):
+    def __init__(self, seed, *, for_numba):
         self.record = {}
         self.grouped = False
         self.kept = []  # outputs of earlier calls, which later calls may write on
-        self.case = case = Case(seed, read_only=read_only)
+        self.case = case = Case(seed, for_numba=for_numba)
         function = self.attempt("compile", case.function)
         if function is None:
             return
@@ -183,7 +184,7 @@ def is_ours(node):
     return type(node.op).__module__.partition(".")[0] == "updates"
 
 
-def run(seeds, *, library, mode):
+def run(seeds, mode, *, library, referee):
     """Run seeds and return for each its record, whether it was grouped, and its text."""
     if library:
         import updates  # noqa: F401
@@ -194,14 +195,14 @@ def run(seeds, *, library, mode):
     handler.emit = lambda message: logged.append(message.getMessage().strip().splitlines()[0])
     logging.getLogger("pytensor").addHandler(handler)
     pytensor.config.traceback__limit = 0
-    pytensor.config.mode = MODES[mode]()
+    pytensor.config.mode = REFEREE if referee else MODES[mode]()
     results = {}
     for seed in seeds:
         logged.clear()
         start = time.process_time()
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            one = Run(seed, read_only=mode == "NUMBA")
+            one = Run(seed, for_numba=mode == "NUMBA")
         said = [str(w.message) for w in caught]
         one.record["warnings"] = [text for text in said if text.startswith("updates")]
         one.record["log"] = sorted(set(logged))
@@ -297,17 +298,16 @@ MODES = {
     "NUMBA": lambda: "NUMBA",
     # Many graphs: numba takes a second for each, and what it does not know does not hide the rest.
     "REWRITES": lambda: Mode("py", get_mode("NUMBA").provided_optimizer),
-    # The referee between two numba functions
-    "PYTHON": lambda: Mode("py", "fast_run"),
 }
+REFEREE = Mode("py", "fast_run")  # between two numba functions
 
 
-def side(seeds, folder, *, library=False, mode="NUMBA"):
+def side(seeds, folder, mode, *options):
     """Run seeds in a process of its own, and return its results."""
-    name = f"{mode}-{'library' if library else 'plain'}"
+    name = "".join([mode, *options])
     path = Path(folder) / f"{name}.pickle"
     command = [sys.executable, __file__, *map(str, seeds), "--write", str(path), "--mode", mode]
-    command += ["--library"] * library
+    command += options
     flags = os.environ.get("PYTENSOR_FLAGS", "")
     environment = os.environ | {
         "PYTENSOR_FLAGS": f"{flags},base_compiledir={Path(folder) / name},cxx=".lstrip(","),
@@ -323,10 +323,10 @@ def side(seeds, folder, *, library=False, mode="NUMBA"):
 
 def compared(seeds, folder, mode="NUMBA"):
     """Run seeds on both sides; return what differs, by seed, and the results of both."""
-    plain = side(seeds, folder, mode=mode)
-    ours = side(seeds, folder, library=True, mode=mode)
+    plain = side(seeds, folder, mode)
+    ours = side(seeds, folder, mode, "--library")
     doubtful = [seed for seed in seeds if differences(plain[seed], ours[seed])]
-    referee = side(doubtful, folder, mode="PYTHON") if doubtful else {}
+    referee = side(doubtful, folder, mode, "--referee") if doubtful else {}
     found = {seed: differences(plain[seed], ours[seed], referee[seed]) for seed in doubtful}
     return {seed: problems for seed, problems in found.items() if problems}, plain, ours
 
@@ -334,7 +334,7 @@ def compared(seeds, folder, mode="NUMBA"):
 def report(seed, problems, mode):
     """Describe a dictionary and its differences."""
     again = f"python tests/differential_run.py {seed} --mode {mode}"
-    case = Case(seed, read_only=mode == "NUMBA")
+    case = Case(seed, for_numba=mode == "NUMBA")
     return "\n".join([case.text(), *problems[:10], f"Run it again: {again}"])
 
 
@@ -344,9 +344,10 @@ def main():
     parser.add_argument("--mode", default="NUMBA", choices=MODES)
     parser.add_argument("--write", type=Path)
     parser.add_argument("--library", action="store_true")
+    parser.add_argument("--referee", action="store_true")
     given = parser.parse_args()
     if given.write:
-        results = run(given.seeds, library=given.library, mode=given.mode)
+        results = run(given.seeds, given.mode, library=given.library, referee=given.referee)
         given.write.write_bytes(pickle.dumps(results))
         return
     with tempfile.TemporaryDirectory() as folder:
