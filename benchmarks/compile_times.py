@@ -153,9 +153,10 @@ def run_processes(task: str, system: str, arrays: int) -> list[tuple[str, dict[s
     results = []
     with empty_caches() as environment:
         for start in starts:
-            print(f"  {task}, {arrays} arrays, {system}, {start}", end=" ", file=sys.stderr)
+            print(f"  {task}, {arrays} arrays, {system}, {start}:", end=" ", file=sys.stderr)
             result = run(environment, str(TASKS), task, system, *STARTS[start], arrays)
-            print(f"{result['seconds']:.2f} s", file=sys.stderr, flush=True)
+            call = f", {result['us']:.1f} us a call" if "us" in result else ""
+            print(f"{result['seconds']:.2f} s{call}", file=sys.stderr, flush=True)
             results.append((start, result))
     return results
 
