@@ -272,7 +272,7 @@ class State:
     def average(self, slot: str, value: TensorVariable, decay: Any) -> Any:
         """Keep an exponential moving average and return it: ``a' = decay*a + (1 - decay)*x``."""
         old = self.zeros(slot)
-        return self.update(old, decay * old + (1 - decay) * value)
+        return self.update(old, decay * old + _rest(self, decay) * value)
 
     def change(self, slot: str, value: TensorVariable) -> Any:
         """Keep a value and return its change since the call before: zero in the first call."""
@@ -345,6 +345,11 @@ def checked_updates(updates: UpdatesLike, may_be_empty: bool = False) -> Updates
 @once_a_call
 def _zero(state: State, dtype: str) -> TensorVariable:
     return pt.constant(0, dtype=dtype)
+
+
+@once_a_call
+def _rest(state: State, decay: Any) -> Any:
+    return 1 - decay
 
 
 @once_a_call

@@ -143,7 +143,7 @@ class Graph:
         for node in self.order:
             for variable in self.inputs(node):
                 self.readers.setdefault(variable, []).append(node)
-        self._is_algebraic: dict[Any, bool] = {}
+        self._of_patterns = self._find_patterns()
         self.members = self._depths(self._members())
 
     def first(self, variable: Any) -> Any:
@@ -159,7 +159,8 @@ class Graph:
         result = []
         for node in order:
             for variable in node.inputs:
-                if isinstance(variable, Constant) and variable not in self._first:
+                is_tensor = isinstance(variable.type, TensorType)
+                if is_tensor and isinstance(variable, Constant) and variable not in self._first:
                     value = variable.signature()
                     self._first[variable] = known.setdefault((variable.type, value), variable)
             key = node.op, *self.inputs(node)
@@ -173,14 +174,16 @@ class Graph:
 
     def is_algebraic(self, variable: Any) -> bool:
         """Say whether the elementwise operations that lead to a variable are part of no pattern."""
-        if variable not in self._is_algebraic:
-            node = variable.owner
-            is_own = node is None or not isinstance(node.op, Elemwise) or has_algebra(node)
-            is_end = node is None or not isinstance(node.op, Elemwise | DimShuffle)
-            self._is_algebraic[variable] = is_own and (
-                is_end or all(map(self.is_algebraic, node.inputs))
-            )
-        return self._is_algebraic[variable]
+        return variable not in self._of_patterns
+
+    def _find_patterns(self) -> set[Any]:
+        found: set[Any] = set()
+        for node in self.order:
+            if isinstance(node.op, Elemwise | DimShuffle):
+                is_own = isinstance(node.op, Elemwise) and not has_algebra(node)
+                if is_own or not found.isdisjoint(self.inputs(node)):
+                    found.update(node.outputs)
+        return found
 
     def updates_read(self, variable: Any) -> list[Apply]:
         """Return the nodes that read a variable for updates, not for what is returned."""
@@ -228,7 +231,8 @@ class Graph:
                 [output] = node.outputs
                 readers = self.readers.get(output, ())
                 belongs = output in after and not members.isdisjoint(readers)
-                if output in self.next_of or belongs or members.issuperset(readers):
+                only = output not in self.returned and members.issuperset(readers)
+                if output in self.next_of or belongs or only:
                     members.add(node)
         return members
 
@@ -306,32 +310,42 @@ class Reading:
         return Region(formula, graph.members[self.in_order[0]], leaves, equals, scalars)
 
     def rest(self, cut: set[Any]) -> Region | None:
-        """Return the region that begins at the last variable through which all of `cut` enters.
+        """Return a region that begins at a variable through which all of `cut` enters.
 
-        At such a variable nothing else that depends on `cut` is still to be used.
+        Of several, the last has least of what rewrites should see. But each next value should be
+        computed where its old value is read, which is what it overwrites.
         """
-        graph, entry = self.graph, None
+        best = None
+        for entry in self.entries(cut)[::-1]:
+            before = set(apply_ancestors([entry]))
+            if any(node in before and node.outputs[0] in self.graph.next_of for node in self.nodes):
+                continue
+            kept = [node for node in self.in_order if node not in before]
+            region = Reading(self.graph, kept, entry).region()
+            if region is not None and None not in region.formula.owns:
+                return region
+            best = best or region
+        return best
+
+    def entries(self, cut: set[Any]) -> list[Any]:
+        """Return the variables after which nothing else is used that depends on `cut`."""
+        graph, found = self.graph, []
         left = {v: sum(node in self.nodes for node in graph.readers[v]) for v in cut}
         for node in self.in_order:
             sources = [v for v in graph.inputs(node) if v in left]
+            for variable in sources:
+                left[variable] -= 1
+                if not left[variable]:
+                    del left[variable]
             if sources:
-                for variable in sources:
-                    left[variable] -= 1
-                    if not left[variable]:
-                        del left[variable]
                 [output] = node.outputs
-                readers = graph.updates_read(output)
-                is_out = self.is_out(output)
-                left[output] = len(readers) + is_out
-                if len(left) == 1 and not is_out and all(map(has_algebra, [node, *readers])):
-                    entry = output
-        if entry is None:
-            return None
-        before = set(apply_ancestors([entry]))
-        if any(node in before and node.outputs[0] in graph.next_of for node in self.nodes):
-            return None
-        kept = [node for node in self.in_order if node not in before]
-        return Reading(graph, kept, entry).region()
+                readers, is_out = graph.updates_read(output), self.is_out(output)
+                if readers or is_out:
+                    left[output] = len(readers) + is_out
+                is_last = list(left) == [output] and not is_out
+                if is_last and all(map(has_algebra, [node, *readers])):
+                    found.append(output)
+        return found
 
     def outputs(self) -> list[Any]:
         """Return what is needed outside, in an order that does not depend on the dictionary."""
@@ -351,18 +365,43 @@ class Reading:
         return [node for node in self.graph.updates_read(output) if node not in self.nodes]
 
     def source(self, variable: Any) -> tuple[Any, ...]:
-        """Return where an argument comes from, after the steps that compute it."""
-        base = self.graph.first(without_axes(variable))
+        """Return where an argument comes from, after adding the steps that compute it."""
+        waiting = [variable]
+        while waiting:
+            base = self.base(waiting[-1])
+            if base in self.number_of or not self.is_step(base):
+                waiting.pop()
+                continue
+            sources = [self.base(v) for v in self.graph.inputs(base.owner)]
+            missing = [v for v in sources if self.is_step(v) and v not in self.number_of]
+            if missing:
+                waiting += missing[::-1]
+            else:
+                step = base.owner.op.scalar_op, tuple(map(self.known_source, sources))
+                self.number_of[base] = len(self.steps)
+                self.steps.append(step)
+        return self.known_source(self.base(variable))
+
+    def base(self, variable: Any) -> Any:
+        """Return a variable without axes that a number got, and of equal ones the first."""
+        return self.graph.first(without_axes(variable))
+
+    def is_step(self, base: Any) -> bool:
+        """Say whether a variable is computed in the region."""
+        is_constant = isinstance(base, Constant) and is_scalar(base)
+        return (
+            not is_constant
+            and base.owner is not None
+            and (base.owner in self.nodes or is_known(base))
+        )
+
+    def known_source(self, base: Any) -> tuple[Any, ...]:
+        """Return where an argument comes from whose steps are there."""
+        if base in self.number_of:
+            return "step", self.number_of[base]
         if isinstance(base, Constant) and is_scalar(base):
             return "constant", base.type.dtype, base.data.tobytes()
-        node = base.owner
-        if node is None or not (node in self.nodes or is_known(base)):
-            return "leaf", self.leaves.setdefault(base, len(self.leaves))
-        if base not in self.number_of:
-            step = node.op.scalar_op, tuple(map(self.source, self.graph.inputs(node)))
-            self.number_of[base] = len(self.steps)
-            self.steps.append(step)
-        return "step", self.number_of[base]
+        return "leaf", self.leaves.setdefault(base, len(self.leaves))
 
 
 def returned(fgraph: Any) -> list[Any]:
