@@ -247,8 +247,10 @@ def differences(plain, ours, referee=None):
             problem = unlike(a, b, third, scale_of(label, expected))
             if problem and grouped and (variable := lent_by(label)) in got:
                 is_own = not unlike(got[variable], b, None, 0)
-                was_own = expected.get(variable.replace(": ", ": memory of ") + " kept")
-                problem = "" if is_own or not was_own else problem
+                problem = "" if is_own or not is_kept(variable, expected) else problem
+            output, _, is_end = label.rpartition(", in the end")
+            if problem and grouped and is_end == "" and output in got:
+                problem = unlike(got[output], b, None, 0) and problem
         else:
             problem = "" if a == b else f"{a} without the library, {b} with it"
         if problem:
@@ -274,6 +276,17 @@ def lent_by(label):
         if name.startswith(start):
             return f"{call}: {name.removeprefix(start)}"
     return ""
+
+
+def is_kept(label, record):
+    """Say whether a variable has had the memory that was lent to it in all calls until this one."""
+    call, _, name = label.partition(": ")
+    for other, value in record.items():
+        if other.endswith(f": memory of {name} kept") and not value:
+            return False
+        if other == f"{call}: memory of {name} kept":
+            break
+    return True
 
 
 def scale_of(label, record):
