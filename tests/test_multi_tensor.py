@@ -188,6 +188,44 @@ def test_tensors_with_one_formula_become_one_node_whatever_their_shapes(make, ex
     assert tensors(function) == expected
 
 
+def test_rewrites_that_keep_numbers_exact_see_all_of_their_patterns():
+    def run(mode):
+        w, v = dense([-800.0, 0.5, 800.0]), dense([[-30.0, 3.0]], "v")
+        probability = pt.sigmoid(w)
+        loss = -pt.log(probability).sum() + pt.log1p(pt.exp(-v)).sum()
+        grad_w, grad_v = pytensor.grad(loss, [w, v])
+        new_w = w - 0.1 * grad_w / (1 + abs(grad_w))
+        changes = {w: new_w, v: v - 0.1 * grad_v / (1 + abs(grad_v))}
+        function = pytensor.function([], [loss, pt.log(probability)], updates=changes, mode=mode)
+        returned = [np.array(value) for value in function()]
+        return bool(nodes(function)), [*returned, w.get_value(), v.get_value()]
+
+    is_ours, got = run(ON)
+    assert is_ours
+    for value, expected in zip(got, run(OFF)[1], strict=True):
+        assert np.isfinite(value).all()
+        np.testing.assert_allclose(value, expected, rtol=1e-14)
+
+
+def test_graphs_of_thousands_of_operations_are_grouped():
+    w = dense(np.ones(3))
+    value = w
+    for _ in range(1500):
+        value = value * 0.999 + 0.001
+    function = pytensor.function([], updates={w: w - 0.1 * value}, mode=ON)
+    assert tensors(function) == [1]
+
+
+def test_what_is_returned_is_left_to_the_ordinary_graph():
+    params = parameters((5, 3), (4,))
+    changes = {param: param * np.float32(0.5) for param in params}
+    function = pytensor.function(
+        [], [value.sum() for value in changes.values()], updates=changes, mode=ON
+    )
+    assert tensors(function) == [2]
+    assert not nodes(function.copy(delete_updates=True))
+
+
 def test_dtypes_and_formulas_are_kept_apart():
     params = parameters((5, 3), (4,)) + parameters((2, 3), (3,), dtype="float64")
     loss = loss_of(params)
