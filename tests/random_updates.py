@@ -597,6 +597,31 @@ def swapped(case):
     case.updates += pairs
 
 
+COUPLINGS = [
+    lambda q: q,
+    pt.tanh,
+    lambda q: q.sum(),
+    lambda q: pt.cumsum(q).reshape(q.shape),
+    lambda q: q[::-1] if q.ndim else q,
+    lambda q: q.T.T,
+]
+
+
+def parameters_that_read_each_other(case):
+    """Give parameters next values by one formula, of their own and another's old or new value."""
+    dtype, shape = case.pick("float32", "float64"), case.shape()
+    params = [case.variable(dtype, shape) for _ in range(case.pick(2, 3, 4))]
+    coupling = case.pick(*COUPLINGS)
+    after = []
+    for k, param in enumerate(params):
+        both = [old * new for old, new in zip(params, after[::-1], strict=False)]
+        other = case.pick(params[k - 1], params[k - 1], *after, *both)
+        through = coupling if case.chance(0.6) else case.pick(*COUPLINGS)
+        new = param * number(0.5, param) + through(other) * number(0.25, param)
+        after.append(new.astype(dtype))
+        case.update(param, after[-1])
+
+
 def constants(case):
     """Give next values that depend on shapes only, or are broadcast."""
     dtype = case.any_dtype()
@@ -765,6 +790,7 @@ def replaced_by_givens(case):
 PARTS, WEIGHTS, SMALL_WEIGHTS = zip(
     (parameters_under_a_rule, 9, 9),
     (parameters_under_a_formula, 5, 6),
+    (parameters_that_read_each_other, 6, 5),
     (network, 2, 0.3),
     (swapped, 3, 4),
     (constants, 3, 3),
