@@ -231,8 +231,8 @@ def differences(plain, ours, referee=None):
     """Return the differences between two records of one dictionary, one line each.
 
     Where something is grouped, the graph is another one, and other arrays may be written on: an
-    array that a user has lent (``borrow=True``) shows the new value where it does so without the
-    library; where that has used it for something else, it may show anything.
+    array that a user has lent (``borrow=True``) shows the value of its variable as long as the
+    variable keeps this memory. Nobody promises that it does.
     """
     (expected, _, _), (got, grouped, _) = plain, ours
     found = []
@@ -247,7 +247,7 @@ def differences(plain, ours, referee=None):
             problem = unlike(a, b, third, scale_of(label, expected))
             if problem and grouped and (variable := lent_by(label)) in got:
                 is_own = not unlike(got[variable], b, None, 0)
-                problem = "" if is_own or not is_kept(variable, expected) else problem
+                problem = "" if is_own or not is_kept(variable, got) else problem
             output, _, is_end = label.rpartition(", in the end")
             if problem and grouped and is_end == "" and output in got:
                 problem = unlike(got[output], b, None, 0) and problem

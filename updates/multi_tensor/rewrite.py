@@ -276,12 +276,13 @@ class TensorUpdate(NamedTuple):
 
 
 def own_of(fgraph: Any) -> dict[Any, set[Any]]:
-    """Return, for what ``MultiTensor`` nodes compute, the variables whose next value it is."""
+    """Return, for what ``MultiTensor`` nodes compute, the variables whose memory it may take."""
     own: dict[Any, set[Any]] = {}
     for output, source in fgraph.update_mapping.items():
-        value = fgraph.outputs[output]
-        if value.owner is not None and isinstance(value.owner.op, MultiTensor):
-            own.setdefault(value, set()).add(fgraph.inputs[source])
+        value, variable = fgraph.outputs[output], fgraph.inputs[source]
+        node = value.owner
+        if node is not None and isinstance(node.op, MultiTensor) and variable in node.inputs:
+            own.setdefault(value, set()).add(variable)
     return own
 
 
