@@ -318,7 +318,7 @@ class Kernel:
             place_function("first" if k == first else role, dtype)
             for k, (role, dtype) in enumerate(zip(roles, dtypes, strict=True))
         ]
-        self.serial = serial // len(dtypes)
+        self.serial = serial // roles.count(TENSOR)
 
         names = [f"a{k}" for k in range(len(dtypes))]
         targets = {position: f"a{source}" for position, source in in_place.items()}
