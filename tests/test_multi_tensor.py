@@ -207,10 +207,10 @@ def test_rewrites_that_keep_numbers_exact_see_all_of_their_patterns():
         np.testing.assert_allclose(value, expected, rtol=1e-14)
 
 
-def test_graphs_of_thousands_of_operations_are_grouped():
+def test_graphs_of_hundreds_of_operations_are_grouped():
     w = dense(np.ones(3))
     value = w
-    for _ in range(1500):
+    for _ in range(200):
         value = value * 0.999 + 0.001
     function = pytensor.function([], updates={w: w - 0.1 * value}, mode=ON)
     assert tensors(function) == [1]
