@@ -395,28 +395,29 @@ def adagrad(case, param, grad, rate, count):
     return param - rate * grad / pt.sqrt(after + number(1e-6, param))
 
 
+def average(case, param, old, decay, rest, value):
+    """Update a state variable that averages a value, and return its next value."""
+    after = number(decay, param) * old + number(rest, param) * value
+    case.update(old, after)
+    return after
+
+
 def rmsprop(case, param, grad, rate, count):
-    mean_square = case.state(param, fill=0.5)
-    after = number(0.9, param) * mean_square + number(0.1, param) * grad**2
-    case.update(mean_square, after)
+    after = average(case, param, case.state(param, fill=0.5), 0.9, 0.1, grad**2)
     return param - rate * grad / (pt.sqrt(after) + number(1e-3, param))
 
 
 def centered_rmsprop(case, param, grad, rate, count):
     mean, mean_square = case.state(param), case.state(param)
-    after = number(0.9, param) * mean + number(0.1, param) * grad
-    square = number(0.9, param) * mean_square + number(0.1, param) * grad**2
-    case.update(mean, after)
-    case.update(mean_square, square)
+    after = average(case, param, mean, 0.9, 0.1, grad)
+    square = average(case, param, mean_square, 0.9, 0.1, grad**2)
     return param - rate * grad / pt.sqrt(pt.maximum(square - after**2, 0) + number(0.01, param))
 
 
 def adam(case, param, grad, rate, count):
     first, second = case.state(param), case.state(param)
-    m = number(0.9, param) * first + number(0.1, param) * grad
-    v = number(0.99, param) * second + number(0.01, param) * grad**2
-    case.update(first, m)
-    case.update(second, v)
+    m = average(case, param, first, 0.9, 0.1, grad)
+    v = average(case, param, second, 0.99, 0.01, grad**2)
     step = rate * pt.sqrt(1 - 0.99 ** count.astype("float64")) / (1 - 0.9**count)
     if case.cast:
         step = step.astype(param.dtype)
