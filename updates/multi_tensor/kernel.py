@@ -148,9 +148,9 @@ def out_of_line(body: Any) -> Any:
     return call
 
 
-# Places in the table before the rows: where the next number goes, where this row begins, and the
-# shape of its first array.
-END, ROW, SHAPE, HEADER = 0, 1, 2, 64
+# Places in the table before common numbers and rows: where the next number goes, where this row
+# begins, and the shape of its first array, which has up to 64 axes in NumPy.
+END, ROW, SHAPE, HEADER = 0, 1, 2, 2 + 64
 
 
 @cache
@@ -354,7 +354,7 @@ class Kernel:
         segment = compiled(
             SEGMENT.format(width=self.width, addresses=", ".join(addresses), begin=self.begin),
             "segment",
-            span.key,
+            f"{span.key} {number_types}",
             span=span.function,
             pointer=pointer,
             **number_types,

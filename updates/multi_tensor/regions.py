@@ -31,19 +31,8 @@ KINDS = "biuf"
 
 # Operations that are part of no pattern which rewrites keep exact.
 ALGEBRAIC = (
-    *(
-        ps.Add,
-        ps.Sub,
-        ps.Mul,
-        ps.TrueDiv,
-        ps.IntDiv,
-        ps.Neg,
-        ps.Reciprocal,
-        ps.Sqr,
-        ps.Sqrt,
-        ps.Pow,
-    ),
-    *(ps.Abs, ps.Sign, ps.Maximum, ps.Minimum, ps.Clip, ps.Switch, ps.Second, ps.Cast),
+    *(ps.Add, ps.Sub, ps.Mul, ps.TrueDiv, ps.IntDiv, ps.Neg, ps.Reciprocal, ps.Abs, ps.Sign),
+    *(ps.Sqr, ps.Sqrt, ps.Pow, ps.Maximum, ps.Minimum, ps.Clip, ps.Switch, ps.Second, ps.Cast),
     *(ps.Identity, ps.LogicalComparison, ps.FixedLogicalComparison, ps.BinaryBitOp, ps.UnaryBitOp),
 )
 

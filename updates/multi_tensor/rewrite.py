@@ -9,6 +9,7 @@ it is one elementwise loop. What does not become one stays as it was.
 """
 
 import warnings
+from abc import abstractmethod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -62,9 +63,9 @@ class Rewrite(GraphRewriter):
                     history.goto(0)
                     raise
 
+    @abstractmethod
     def rewritten(self, fgraph: FunctionGraph) -> None:
         """Rewrite the graph."""
-        raise NotImplementedError
 
 
 class GroupUpdates(Rewrite):
@@ -72,10 +73,11 @@ class GroupUpdates(Rewrite):
 
     def rewritten(self, fgraph: FunctionGraph) -> None:
         """Group regions, and reserve the memory of old values for new ones."""
+        returned = of_returned(fgraph)  # these nodes stay
         for group, members in enumerate(grouped(regions(fgraph))):
             loop = Loop.of(members[0].formula, members[0].scalars or ())
             if loop is not None and loop.has_kernel():
-                replace(fgraph, loop, members, group)
+                replace(fgraph, loop, members, group, returned)
         reserved = [own for owns in own_of(fgraph).values() for own in owns]
         if reserved:
             fgraph.attach_feature(Reserved(reserved))
@@ -166,7 +168,9 @@ class Loop(NamedTuple):
         return key is not None
 
 
-def replace(fgraph: FunctionGraph, loop: Loop, members: list[Region], group: int) -> None:
+def replace(
+    fgraph: FunctionGraph, loop: Loop, members: list[Region], group: int, returned: set[Apply]
+) -> None:
     """Replace regions by nodes of a few tensors each."""
     numbers: dict[Any, list[Any]] = {}
     inputs = [streams(loop, region, numbers) for region in members]
@@ -174,7 +178,6 @@ def replace(fgraph: FunctionGraph, loop: Loop, members: list[Region], group: int
         TENSOR if not is_scalar(variable) else COMMON if len(set(given)) == 1 else NUMBER
         for variable, given in zip(loop.inputs, zip(*inputs, strict=True), strict=True)
     )
-    returned = of_returned(fgraph)
     for start in range(0, len(members), FEW):
         few = inputs[start : start + FEW]
         op = MultiTensor(loop.elemwise, roles, len(few), group)
@@ -233,14 +236,14 @@ class InPlace(Rewrite):
         for feature in [f for f in fgraph._features if isinstance(f, Reserved)]:
             fgraph.remove_feature(feature)
         own = own_of(fgraph)
-        tensors: dict[tuple[Kind, Pattern], list[TensorUpdate]] = {}
+        tensors: dict[tuple[LoopKind, Pattern], list[TensorUpdate]] = {}
         for node in fgraph.toposort():
             if isinstance(op := node.op, MultiTensor):
                 for number in range(op.n_tensors):
                     tensor = TensorUpdate(
                         op.inputs_of(node.inputs, number), op.outputs_of(node.outputs, number)
                     )
-                    kind = Kind(op.elemwise.scalar_op, op.roles, op.group)
+                    kind = LoopKind(op.elemwise.scalar_op, op.roles, op.group)
                     tensors.setdefault((kind, tensor.overwritten(own)), []).append(tensor)
         for (kind, pattern), members in tensors.items():
             overwrite(fgraph, kind, pattern, members)
@@ -250,7 +253,7 @@ class InPlace(Rewrite):
 Pattern = tuple[tuple[int, int], ...]
 
 
-class Kind(NamedTuple):
+class LoopKind(NamedTuple):
     """What tensors of one node have in common."""
 
     scalar_op: Any
@@ -287,7 +290,7 @@ def own_of(fgraph: Any) -> dict[Any, set[Any]]:
 
 
 def overwrite(
-    fgraph: FunctionGraph, kind: Kind, pattern: Pattern, tensors: list[TensorUpdate]
+    fgraph: FunctionGraph, kind: LoopKind, pattern: Pattern, tensors: list[TensorUpdate]
 ) -> None:
     """Give tensors of one formula one node that works in place, or several such nodes.
 
@@ -309,7 +312,7 @@ def overwrite(
 
 
 def in_place(
-    fgraph: FunctionGraph, kind: Kind, pattern: Pattern, tensors: list[TensorUpdate]
+    fgraph: FunctionGraph, kind: LoopKind, pattern: Pattern, tensors: list[TensorUpdate]
 ) -> list[TensorUpdate]:
     """Replace the nodes of some tensors by one that overwrites what the pattern says, if it may."""
     elemwise = Elemwise(kind.scalar_op, dict(pattern))
