@@ -13,6 +13,7 @@ import time
 import traceback
 import types
 import warnings
+from contextlib import suppress
 from importlib import import_module
 from inspect import getattr_static
 
@@ -113,15 +114,14 @@ def numpy_adam(values, steps):
     return values
 
 
-def check_adam(reduce=None, order="C", returned=lambda loss: loss):
+def check_adam(order="C", returned=lambda loss: loss):
     """Take steps of adam in the default mode, in two functions; they must be those of NumPy."""
     import updates
 
     start = [np.asarray(np.arange(6).reshape(2, 3) - 2.5, order=order), np.ones(4)]
     params = [pytensor.shared(np.array(value, "float32", order="K")) for value in start]
     loss = sum((param**2).sum() for param in params)
-    grads = pytensor.grad(loss, params)
-    changes = updates.adam(reduce(grads) if reduce else grads, params, learning_rate=0.1)
+    changes = updates.adam(loss, params, learning_rate=0.1)
     outputs = [returned(loss), pt.constant([1.0, 2.0])]
     functions = [pytensor.function([], outputs, updates=changes) for _ in range(2)]
     for function in functions:
@@ -153,10 +153,15 @@ def check_uncached():
 
 
 def check_reduction():
-    """Do the same with gradients that are reduced over processes, two of them apart."""
+    """Take a step with gradients that are reduced over processes, two of them apart."""
+    import updates
     from updates.distributed import allreduce_mean
 
-    return check_adam(lambda grads: allreduce_mean(grads[0]) + allreduce_mean(grads[1]))
+    params = [pytensor.shared(np.ones(2, "float32")) for _ in range(2)]
+    grads = [grad for param in params for grad in allreduce_mean([2 * param])]
+    pytensor.function([], updates=updates.sgd(grads, params, learning_rate=0.25))()
+    for param in params:
+        np.testing.assert_array_equal(param.get_value(), 0.5)
 
 
 def check_jax_reduction():
@@ -218,13 +223,12 @@ def outcome(part, change, scenario):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         play(part, change)
-        try:
-            from updates.multi_tensor import kernel
+        if part.startswith(("numba.", "llvmlite.")):
+            with suppress(Exception):
+                from updates.multi_tensor import kernel
 
-            # Code that is in the cache needs no part of numba.
-            kernel.SOURCES = f"{part} {change}"
-        except Exception:
-            pass
+                # Code that is in the cache needs no part of numba.
+                kernel.SOURCES = f"{part} {change}"
         try:
             fast = globals()[f"check_{scenario}"]()
         except BaseException as problem:

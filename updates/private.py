@@ -110,13 +110,12 @@ KERNEL = Feature(
         *_in("pytensor.graph.features:FullHistory.", "goto"),
         *_in(
             "pytensor.graph.fg:FunctionGraph.",
-            "_features attach_feature change_node_input clients remove_feature "
+            "attach_feature change_node_input clients remove_feature "
             "replace_all_validate update_mapping",
         ),
         *_in("pytensor.graph.rewriting.basic:", "GraphRewriter"),
         *_in("pytensor.graph.rewriting.db:SequenceDB.", "register"),
         *_in("pytensor.graph.utils:", "InconsistencyError"),
-        *_in("pytensor.scalar.basic:", "Composite"),
         *_in("pytensor.tensor.elemwise:Elemwise.", "inplace_pattern make_scalar_node"),
         # The conversion to a numba function
         *_in("pytensor.graph.fg:", "AbstractFunctionGraph Output"),
@@ -136,7 +135,8 @@ KERNEL = Feature(
             "compile_internal declare_function get_constant get_dummy_value get_env_manager "
             "get_python_api get_value_type insert_const_string make_array nrt",
         ),
-        *_in("numba.core.callconv:BaseCallConv.", "call_function get_function_type return_exc"),
+        *_in("numba.core.callconv:BaseCallConv.", "return_exc"),
+        *_in("numba.core.callconv:CPUCallConv.", "call_function get_function_type"),
         *_in(
             "numba.core.dispatcher:Dispatcher.", "compile get_call_template get_overload overloads"
         ),

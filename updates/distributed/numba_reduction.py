@@ -11,6 +11,8 @@ the number of its elements and its address.
 
 import itertools
 from functools import cache
+from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import numba
@@ -22,7 +24,6 @@ from numba.core.imputils import impl_ret_borrowed
 from numba.extending import intrinsic
 from numba.np.arrayobj import populate_array
 from pytensor.graph.basic import Apply
-from pytensor.link.numba.cache import compile_numba_function_src
 from pytensor.link.numba.dispatch.basic import numba_njit
 
 from updates.distributed.fused import FUSED
@@ -36,7 +37,8 @@ from updates.multi_tensor.kernel import (
     pointer,
 )
 
-VERSION = 2  # part of the key in the cache on disk; raise it when the code below changes
+# Part of the key in the cache on disk.
+SOURCE = sha256(Path(__file__).read_bytes()).hexdigest()
 
 
 def write(conversion: Conversion, node: Apply) -> None:
@@ -45,7 +47,7 @@ def write(conversion: Conversion, node: Apply) -> None:
     for fused in op.fused:
         pack_function(fused.dtype)  # here, where an error means PyTensor's own conversion
         tag = f"r{len(conversion.keys)}"
-        conversion.keys.append((tag, "allreduce", VERSION, str(fused.dtype)))
+        conversion.keys.append((tag, "allreduce", SOURCE, str(fused.dtype)))
         conversion.globals |= {
             "new_places": new_places,
             "in_c_order": in_c_order,
@@ -132,14 +134,18 @@ def reduce_function(dtype: np.dtype) -> Any:
 @cache
 def pack_function(dtype: np.dtype) -> Any:
     """Return the numba function that writes scaled tensors, one after the other, to a buffer."""
-    names: dict[str, Any] = {"carray": numba.carray, "int64": numba.int64, "pointer": pointer}
-    names |= {"number": numba.from_dtype(dtype), "__name__": __name__}
-    names["scaled"] = compiled(SCALED, "scaled", f"allreduce_scaled_{VERSION}_{dtype}", **names)
-    pack = compile_numba_function_src(
-        PACK, "pack", names, cache_key=f"allreduce_pack_{VERSION}_{dtype}"
-    )
-    function: Any = numba_njit(pack, cache=True, final_function=True)  # Python calls it
-    number = names["number"]
+    number = numba.from_dtype(dtype)
+    scaled = compiled(SCALED, "scaled", f"{SOURCE} {dtype}", carray=numba.carray)
+    function = compiled(
+        PACK,
+        "pack",
+        scaled.key,
+        options={"final_function": True},  # Python calls it
+        scaled=scaled.function,
+        number=number,
+        pointer=pointer,
+        int64=numba.int64,
+    ).function
     function.compile((types.int64[:, ::1], number[::1], number))
     return function
 

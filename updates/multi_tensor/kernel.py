@@ -133,7 +133,7 @@ def out_of_line(body: Any) -> Any:
     def call(typing_context: Any, first: Any, second: Any) -> Any:
         function.compile((first, second))
         result = function.overloads[first, second].signature.return_type
-        copies = any(isinstance(element, types.Array) for element in getattr(result, "types", ()))
+        copies = isinstance(result, types.Array)
 
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             compiled = function.overloads[signature.args]
@@ -442,22 +442,27 @@ class Compiled(NamedTuple):
 
 
 def compiled(
-    source: str, name: str, calls: str = "", *, parallel: bool = False, **names: Any
+    source: str, name: str, calls: str = "", *, options: Any = (), **names: Any
 ) -> Compiled:
-    """Compile source code, which calls functions of a key in the cache."""
+    """Compile source code, which calls functions of a key in the cache; `options` are numba's."""
     fast = bool(pytensor.config.numba__fastmath)
     key = f"{name}_{key_of(source, calls, fast)}"
     names |= {"without_aliases": without_aliases, "__name__": __name__}
     function = compile_numba_function_src(source, name, names, cache_key=key)
     is_kept = bool(pytensor.config.numba__cache)
-    return Compiled(numba_njit(function, cache=is_kept, parallel=parallel), key)
+    return Compiled(numba_njit(function, cache=is_kept, **dict(options)), key)
 
 
 @cache
 def drive_function(fast: bool) -> Any:
     """Return ``drive``; `fast` tells apart what ``numba__fastmath`` makes of it."""
     return compiled(
-        DRIVE, "drive", parallel=True, call=call, forked=forked, prange=numba.prange
+        DRIVE,
+        "drive",
+        options={"parallel": True},
+        call=call,
+        forked=forked,
+        prange=numba.prange,
     ).function
 
 

@@ -235,6 +235,13 @@ class Graph:
                     is_inside = node in members and pattern(node) == pattern(source)
                     step = source in members and not is_inside and not is_scalar(variable)
                     depths[node] = max(depths[node], depths[source] + step)
+        # What only one region needs is part of it, even if it could be computed earlier.
+        for node in reversed(self.order):
+            if node in members:
+                [output] = node.outputs
+                readers = [] if output in self.next_of else self.readers.get(output, [])
+                if all(r in members and pattern(r) == pattern(node) for r in readers):
+                    depths[node] = min((depths[r] for r in readers), default=depths[node])
         return {node: depths[node] for node in members}
 
 
@@ -276,7 +283,7 @@ class Reading:
         leaves = list(self.leaves)
         is_one_number = is_scalar(outputs[0])
         tensors = leaves if is_one_number else [v for v in leaves if not is_scalar(v)]
-        cut = {v for v in tensors if v is not self.entry and not graph.is_algebraic(v)}
+        cut = {v for v in tensors if v is not self.entry and not self.may_enter(v)}
         if cut:
             return None if self.entry is not None else self.rest(cut)
         owns = tuple(self.leaves.get(graph.next_of.get(output)) for output in outputs)
@@ -297,6 +304,12 @@ class Reading:
         scalars = None if is_one_number else tuple(map(is_scalar, leaves))
         equals = [graph.equals[output] for output in outputs]
         return Region(formula, graph.members[self.in_order[0]], leaves, equals, scalars)
+
+    def may_enter(self, leaf: Any) -> bool:
+        """Say whether no pattern is cut where a leaf enters. What is only chosen is in none."""
+        readers = [node for node in self.graph.readers.get(leaf, ()) if node in self.nodes]
+        is_chosen = all(isinstance(node.op.scalar_op, ps.Switch) for node in readers)
+        return is_chosen or self.graph.is_algebraic(leaf)
 
     def rest(self, cut: set[Any]) -> Region | None:
         """Return a region that begins at a variable through which all of `cut` enters.
@@ -419,7 +432,7 @@ def is_elementwise(node: Apply) -> bool:
     return (
         isinstance(node.op, Elemwise)
         and len(node.outputs) == 1
-        and not node.op.inplace_pattern
+        and not node.op.inplace_pattern.items()
         and all(map(has_plain_dtype, [*node.inputs, *node.outputs]))
         and all(is_scalar(v) or v.type.broadcastable == pattern(node) for v in node.inputs)
     )

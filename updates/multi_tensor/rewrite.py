@@ -53,7 +53,7 @@ class Rewrite(GraphRewriter):
     def apply(self, fgraph: FunctionGraph) -> None:
         """Rewrite the graph of a function with updates, or leave it exactly as it was."""
         with KERNEL.optional():
-            if getattr(fgraph, "update_mapping", None) and numba_is_ready():
+            if fgraph.update_mapping and numba_is_ready():
                 history = FullHistory()
                 fgraph.attach_feature(history)
                 try:
@@ -93,6 +93,11 @@ class Reserved(Supervisor):
     def on_attach(self, fgraph: Any) -> None:
         """Stand beside the supervisor that each graph has."""
         self.fgraph = fgraph
+        fgraph.reserved_for_updates = self
+
+    def on_detach(self, fgraph: Any) -> None:
+        """Give the memory free."""
+        del fgraph.reserved_for_updates
 
 
 def grouped(found: list[Region]) -> list[list[Region]]:
@@ -233,8 +238,8 @@ class InPlace(Rewrite):
 
     def rewritten(self, fgraph: Any) -> None:
         """Make one node in place of each group, or as few as possible."""
-        for feature in [f for f in fgraph._features if isinstance(f, Reserved)]:
-            fgraph.remove_feature(feature)
+        if hasattr(fgraph, "reserved_for_updates"):
+            fgraph.remove_feature(fgraph.reserved_for_updates)
         own = own_of(fgraph)
         tensors: dict[tuple[LoopKind, Pattern], list[TensorUpdate]] = {}
         for node in fgraph.toposort():
