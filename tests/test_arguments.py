@@ -51,7 +51,7 @@ REFUSED = {
     "integer loss": (sgd(counter, [b]), TypeError, ["loss", "floating-point"]),
     "number loss": (sgd(3.0, [b]), TypeError, ["loss_or_grads", "3.0"]),
     "string loss": (sgd("loss", [b]), TypeError, ["loss_or_grads", "'loss'"]),
-    "gradients in a dictionary": (sgd({w: 2 * w}, [w]), TypeError, ["loss_or_grads", "dict"]),
+    "gradients of names": (sgd({"w": 2 * w}, [w]), TypeError, ["loss_or_grads maps 'w'"]),
     "loss without a parameter": (sgd((w**2).sum(), [w, b]), ValueError, ["'b'", "params[1]"]),
     "loss without an unnamed one": (sgd((w**2).sum(), [unnamed]), ValueError, ["params[0]"]),
     "loss through a shape": (sgd((b.shape[0] * w).sum(), [w, b]), ValueError, ["'b'"]),

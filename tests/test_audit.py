@@ -230,8 +230,9 @@ GOOD: dict[str, dict[str, Any]] = {
     "join_schedules": {"schedules": [0.1, 0.2], "boundaries": [2]},
     "halflife_to_decay": {"halflife": 3},
 }
-# What has no arguments of the kinds above, or tests of its own: merge_updates in BY_HAND.
-ELSEWHERE = {"merge_updates", "momentum_updates", "is_state"}
+# What has no arguments of the kinds above, or tests of its own: merge_updates in BY_HAND, chain in
+# `test_chain.py`.
+ELSEWHERE = {"merge_updates", "momentum_updates", "is_state", "chain", "gradient_transformation"}
 ELSEWHERE |= {"state_dict", "load_state_dict", "reset", "save", "load"}
 
 
@@ -269,7 +270,7 @@ PARAMS = [
 LOSSES = [
     (3.0, TypeError, ("3.0",)),
     ("loss", TypeError, ("'loss'",)),
-    ({w: w}, TypeError, ("dict",)),
+    ({"w": w}, TypeError, ("'w'",)),
     (counter * 1, TypeError, ("floating-point",)),
     (w**2, ValueError, ("ndim 2", ".mean()")),
 ]

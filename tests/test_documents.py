@@ -18,6 +18,7 @@ import updates
 from updates.rules import __all__ as rules
 
 ROOT = Path(__file__).parent.parent
+OPTIONAL = ("pymc", "pymc_extras", "pytensor_ml", "updates.distributed")
 PAGES = sorted((ROOT / "docs").glob("*.md"))
 
 
@@ -33,7 +34,7 @@ def is_there(module):
 def run_examples(text, names):
     """Run the Python blocks of a page one after another, as a reader would."""
     for example in re.findall(r"```python\n(.*?)```", text, re.S):
-        needed = [module for module in ("pymc", "updates.distributed") if module in example]
+        needed = [module for module in OPTIONAL if module in example]
         if all(map(is_there, needed)):
             # Without a C compiler, which scan would call whatever the mode.
             with pytensor.config.change_flags(mode="FAST_COMPILE", cxx=""):
@@ -86,7 +87,7 @@ def test_the_examples_of_the_pages_run(page, monkeypatch, tmp_path):
 
 def test_the_readme_lists_every_public_name():
     text = (ROOT / "README.md").read_text()
-    classes = {"Deferred", "Description", "History", "Hyperparameters", "Schedule"}
+    classes = {"Chain", "Deferred", "Description", "History", "Hyperparameters", "Schedule"}
     public = set(updates.__all__) - classes
     assert [name for name in sorted(public) if f"`{name}" not in text] == []
 

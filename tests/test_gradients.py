@@ -484,7 +484,7 @@ def test_transforms_compose_on_their_way_to_a_rule():
         ([], ValueError, ["is empty", "at least one"]),
         (3.0, TypeError, ["must be a symbolic tensor or a list", "3.0"]),
         ("grads", TypeError, ["must be a symbolic tensor or a list", "'grads'"]),
-        ({x: x}, TypeError, ["must be a symbolic tensor or a list", "dict"]),
+        ({x: x}, TypeError, ["must be a symbolic tensor, a list of them, or a mapping", "dict"]),
         ({x}, TypeError, ["must be a symbolic tensor or a list", "set"]),
         ([np.ones((2, 2))], TypeError, ["[0] must be a symbolic floating-point", "ndarray"]),
         (pt.imatrix("i"), TypeError, ["[0] must be a symbolic floating-point", "int32"]),

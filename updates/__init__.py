@@ -5,6 +5,7 @@ What there is, by kind; each package lists what it holds:
 - ``updates.rules``: loss or gradients, parameters -> OrderedDict of shared variable -> next value
 - ``updates.gradients``: loss -> gradients, gradients -> gradients
 - ``updates.transforms``: OrderedDict -> OrderedDict; averages of parameters
+- ``updates.chain``: transforms and a rule as one value
 - ``updates.schedules``: symbolic step -> symbolic scalar
 - ``updates.training``, ``updates.many_steps``: training loops, and many steps in one call
 - ``updates.hyperparameters``: what is changed between calls without compiling
@@ -22,6 +23,7 @@ from updates.state import *
 from updates.rules import *
 from updates.gradients import *
 from updates.transforms import *
+from updates.chain import *
 from updates.schedules import *
 from updates.many_steps import *
 from updates.state_dict import *

@@ -25,9 +25,10 @@ from pytensor.tensor.variable import TensorVariable
 
 from updates import provenance
 from updates.differentiation import check_rows, gradients, loss_above
+from updates.mappings import gradients_of
 from updates.rows import label, table_of, whole
 
-LossOrGrads = Variable | Iterable[Variable]
+LossOrGrads = Variable | Iterable[Variable] | Mapping[Any, Variable]
 Params = Variable | Iterable[Variable]
 
 # Iterables whose items cannot be paired with parameters by position.
@@ -101,11 +102,13 @@ def checked_grads(
     if isinstance(loss_or_grads, Variable):
         _check_scalar(loss_or_grads)
         grads: list[Any] = list(gradients(loss_or_grads, params))
+    elif isinstance(loss_or_grads, Mapping):
+        grads = gradients_of(loss_or_grads, params)
     elif isinstance(loss_or_grads, Iterable) and not isinstance(loss_or_grads, _NOT_A_LIST):
         grads = list(loss_or_grads)
     else:
         raise TypeError(
-            f"loss_or_grads must be a symbolic scalar or a list of gradients, got "
+            f"loss_or_grads must be a symbolic scalar, a list of gradients or a mapping, got "
             f"{loss_or_grads!r} of type {type(loss_or_grads).__name__}"
         )
     if len(grads) != len(params):

@@ -24,9 +24,21 @@ from typing import Annotated, Any, ParamSpec, TypeVar, get_args, get_origin
 
 from updates import docstrings
 from updates.kinds import REQUIRED, Kind, kind_in
+from updates.mappings import are_params, holds_steps
+from updates.optimizer import Optimizer, on_gradients, updated
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+# What a function that waits is in a chain, by the first argument that it waits for.
+RULE, GRADIENT_TRANSFORM, UPDATE_TRANSFORM = "rule", "gradient transform", "update transform"
+ROLE_OF = {
+    "loss": RULE,
+    "loss_or_grads": RULE,
+    "grads": GRADIENT_TRANSFORM,
+    "tensor_vars": GRADIENT_TRANSFORM,
+    "updates": UPDATE_TRANSFORM,
+}
 
 # What checks raise.
 _ERRORS = (TypeError, ValueError, FloatingPointError, FileNotFoundError, IsADirectoryError)
@@ -154,7 +166,7 @@ class Declaration:
 
 
 @public
-class Deferred:
+class Deferred(Optimizer):
     """A function with its hyperparameters bound; calling it with what it works on applies it.
 
     ``adam(learning_rate=0.1)(loss, params)`` is ``adam(loss, params, learning_rate=0.1)``.
@@ -183,7 +195,39 @@ class Deferred:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Apply the function to what it works on, or bind more hyperparameters."""
+        if len(args) == 2 and self.role != RULE and are_params(args[1]):
+            return self.applied(*args)  # as pytensor-ml calls everything
         given = declaration_of(self.rule).bind_some(args, kwargs)
+        return self.rule(**{**self.hyperparameters, **given})
+
+    @property
+    def role(self) -> str:
+        """Whether it is a rule, a gradient transform or an update transform; "" if none."""
+        return ROLE_OF.get(declaration_of(self.rule).leading[0], "")
+
+    def applied(self, stage: Any, params: list[Any]) -> Any:
+        """Apply it to gradients or to updates, whichever it works on."""
+        if self.role == UPDATE_TRANSFORM:
+            return self.on_updates(stage, params)
+        if self.role == GRADIENT_TRANSFORM:
+            return on_gradients(self._with, stage, params)
+        return self(stage, params)
+
+    def on_updates(self, updates: Any, params: list[Any], loss: Any = None) -> Any:
+        """Change updates; a list is one of steps."""
+        if isinstance(updates, list):
+            updates = updated(params, updates)
+        leading = declaration_of(self.rule).signature.parameters
+        given: dict[str, Any] = {"updates": updates}
+        if "loss" in leading and loss is not None:
+            given["loss"] = loss
+        if "params" in leading and not holds_steps(updates):
+            given["params"] = params
+        return self.rule(**{**given, **self.hyperparameters})
+
+    def _with(self, grads: list[Any], params: list[Any]) -> Any:
+        first, *others = declaration_of(self.rule).leading
+        given = {first: grads} | dict.fromkeys(others, params)
         return self.rule(**{**self.hyperparameters, **given})
 
     def __repr__(self) -> str:

@@ -12,7 +12,7 @@ Their hyperparameters may be numbers, symbols and shared variables. They may not
 gradient transform does not count its calls.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, overload
 
 from pytensor.graph.basic import Variable
@@ -25,11 +25,12 @@ from updates.declaration import Declaration, Deferred, declare, parameters_of, w
 from updates.docstrings import Shared, required
 from updates.given_numbers import Place
 from updates.kinds import Kind, Symbols
+from updates.mappings import are_params, gradients_of, like
 from updates.precision import wide
 
 P = ParamSpec("P")
 R = TypeVar("R", covariant=True)
-Grads = Variable | Iterable[Variable]
+Grads = Variable | Iterable[Variable] | Mapping[Any, Variable]
 
 
 class GradientTransform(Protocol[P, R]):
@@ -193,6 +194,8 @@ def _transform(
     )
 
     def run_all(arguments: dict[str, Any]) -> Any:
+        if isinstance(arguments[first], Mapping):
+            return of_mapping(arguments.pop(first), arguments)
         tensors = checked_tensors(first, arguments.pop(first))
         given = tensors
         params: list[Any] = []
@@ -203,6 +206,18 @@ def _transform(
         changed = result[0] if isinstance(result, tuple) else result
         provenance.transformed(declaration.name, given, changed)
         return result
+
+    def of_mapping(grads: Mapping[Any, Any], arguments: dict[str, Any]) -> Any:
+        params = arguments.get("params") or list(grads)
+        if not are_params(list(grads)):
+            raise TypeError(
+                f"{first} must be a symbolic tensor, a list of them, or a mapping from shared "
+                f"variable to gradient, got {grads!r} of type {type(grads).__name__}"
+            )
+        result = run_all(arguments | {first: gradients_of(grads, params)})
+        if isinstance(result, tuple):
+            return like(grads, params, result[0]), *result[1:]
+        return like(grads, params, result)
 
     return declare(formula, declaration, run_all, _SHARED)
 

@@ -22,6 +22,7 @@ from updates.arguments import LossOrGrads, Params, checked_grads
 from updates.call import Call, State, Updates, checked_updates
 from updates.declaration import Declaration, Deferred, declare, parameters_of, waited_for
 from updates.docstrings import Shared, training_example
+from updates.mappings import beside
 from updates.rows import whole
 
 P = ParamSpec("P")
@@ -152,7 +153,7 @@ def _rule(
             formula.__name__, checked, grads, OrderedDict(), arguments, declaration.kinds, writing
         )
         run(call)
-        return call.updates
+        return call.updates | beside(loss_or_grads, checked)
 
     return declare(formula, declaration, run_all, _shared(first, rows))
 
@@ -166,9 +167,9 @@ def _shared(first: str, rows: bool) -> Shared:
                 "is deferred.",
             ),
             "loss_or_grads": (
-                "symbolic scalar, or list of symbolic tensors",
-                "A loss to differentiate, or one gradient for each parameter. Without it and "
-                "`params` the call is deferred.",
+                "symbolic scalar, or list or mapping of symbolic tensors",
+                "A loss to differentiate, or one gradient for each parameter: in the order of "
+                "`params`, or by parameter. Without it and `params` the call is deferred.",
             ),
             "params": (
                 "shared variable, or list of shared variables",
