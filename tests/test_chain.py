@@ -147,6 +147,13 @@ def test_a_chain_waits_prints_and_pickles():
     assert repr(pickle.loads(pickle.dumps(rule))) == repr(rule)
 
 
+def test_a_transform_that_waits_acts_on_the_parameters_that_it_is_given():
+    w, b = parameters()
+    changes = updates.sgd(loss_of([w, b]), [w, b], 0.1)
+    averaged = updates.apply_ema(decay=0.5)(changes, [b])
+    assert [v.name for v in averaged] == ["w", "b", "apply_ema/step", "b/apply_ema/average"]
+
+
 def test_rows_of_a_table_pass_through_a_chain():
     results = []
     for rule in (
@@ -194,6 +201,8 @@ def test_calls_that_lack_something_are_refused():
         rule(params=[w])
     with pytest.raises(TypeError, match="reduce_on_plateau: loss is required"):
         rule([w], [w])
+    with pytest.raises(TypeError, match="returns more than gradients; leave return_norm out"):
+        updates.chain(updates.clip_by_global_norm(max_norm=1, return_norm=True), ADAM)(w.sum(), [w])
     with pytest.raises(TypeError, match="chain: <lambda> must return a list of gradients or a"):
         updates.chain(lambda loss, params: loss, ADAM)(w.sum(), [w])
 

@@ -57,6 +57,10 @@ SAME = {
     "adam": (optim.adam(0.05), updates.adamw(learning_rate=0.05, weight_decay=0.0)),
     "a chain": (CLIPPED, updates.chain(our_clip, our_sgd)),
     "their chain, our transform": (CLIPPED, optim.chain(our_clip, optim.sgd(0.05))),
+    "their chain, a transform that sees parameters": (
+        updates.chain(updates.adaptive_clip(clipping=0.01), our_sgd),
+        optim.chain(updates.adaptive_clip(clipping=0.01), optim.sgd(0.05)),
+    ),
     "their chain, our rule": (CLIPPED, optim.chain(optim.clip_by_global_norm(0.5), our_sgd)),
     "their chain, both ours": (CLIPPED, optim.chain(our_clip, our_sgd)),
     "our chain, their transform": (

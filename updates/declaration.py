@@ -195,9 +195,13 @@ class Deferred(Optimizer):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Apply the function to what it works on, or bind more hyperparameters."""
-        if len(args) == 2 and self.role != RULE and are_params(args[1]):
+        declaration = declaration_of(self.rule)
+        no_params = (
+            self.role == GRADIENT_TRANSFORM or "params" not in declaration.signature.parameters
+        )
+        if len(args) == 2 and are_params(args[1]) and no_params:
             return self.applied(*args)  # as pytensor-ml calls everything
-        given = declaration_of(self.rule).bind_some(args, kwargs)
+        given = declaration.bind_some(args, kwargs)
         return self.rule(**{**self.hyperparameters, **given})
 
     @property
@@ -228,7 +232,10 @@ class Deferred(Optimizer):
     def _with(self, grads: list[Any], params: list[Any]) -> Any:
         first, *others = declaration_of(self.rule).leading
         given = {first: grads} | dict.fromkeys(others, params)
-        return self.rule(**{**self.hyperparameters, **given})
+        result = self.rule(**{**self.hyperparameters, **given})
+        if isinstance(result, tuple):
+            raise TypeError(f"{self!r} returns more than gradients; leave return_norm out")
+        return result
 
     def __repr__(self) -> str:
         bound = (
