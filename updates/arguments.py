@@ -26,6 +26,7 @@ from pytensor.tensor.variable import TensorVariable
 from updates import provenance
 from updates.differentiation import check_rows, gradients, loss_above
 from updates.mappings import gradients_of
+from updates.named_dimensions import lowered
 from updates.rows import label, table_of, whole
 
 LossOrGrads = Variable | Iterable[Variable] | Mapping[Any, Variable]
@@ -94,7 +95,7 @@ def checked_grads(
 
     With `needs_loss`, which says why, gradients cannot take the place of the loss.
     """
-    loss_or_grads, params = _kept(loss_or_grads), _kept(params)
+    loss_or_grads, params = lowered(_kept(loss_or_grads)), _kept(params)
     _check_order(loss_or_grads, params)
     if needs_loss:
         checked_loss(loss_or_grads, needs_loss)
@@ -130,6 +131,7 @@ def checked_loss(loss: Any, why: str) -> Variable:
             f"needs the loss itself and not its gradients, because {why}; got {loss!r} of type "
             f"{type(loss).__name__}"
         )
+    loss = lowered(loss)
     _check_scalar(loss)
     return loss
 

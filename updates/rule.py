@@ -23,6 +23,7 @@ from updates.call import Call, State, Updates, checked_updates
 from updates.declaration import Declaration, Deferred, declare, parameters_of, waited_for
 from updates.docstrings import Shared, training_example
 from updates.mappings import beside
+from updates.named_dimensions import lowered
 from updates.rows import whole
 
 P = ParamSpec("P")
@@ -138,7 +139,7 @@ def _rule(
     declaration = Declaration(formula.__name__, leading, parameters, Updates | Deferred)
 
     def run_all(arguments: dict[str, Any]) -> Updates:
-        loss_or_grads, params = arguments.pop(first), arguments.pop("params")
+        loss_or_grads, params = lowered(arguments.pop(first)), arguments.pop("params")
         if loss_or_grads is None or params is None:
             missing = first if loss_or_grads is None else "params"
             raise ValueError(
@@ -146,9 +147,9 @@ def _rule(
                 "hyperparameters by name) to call the rule later"
             )
         checked, grads = checked_grads(loss_or_grads, params, rows=rows, needs_loss=needs_loss)
-        loss = loss_or_grads if isinstance(loss_or_grads, Variable) else None
+        loss = loss_or_grads if needs_loss else None
         given = {whole(param): grad for param, grad in zip(checked, grads, strict=True)}
-        writing = provenance.Writing(formula.__name__, given, checked, loss if needs_loss else None)
+        writing = provenance.Writing(formula.__name__, given, checked, loss)
         call = Call(
             formula.__name__, checked, grads, OrderedDict(), arguments, declaration.kinds, writing
         )

@@ -83,7 +83,7 @@ def described(
     items = dict(checked_updates(updates))
     items |= default_updates(items.values(), without=items)
     if loss is not None:
-        checked_loss(loss, "parameters are what it depends on")
+        loss = checked_loss(loss, "parameters are what it depends on")
     try:
         params = None if loss is None else params_of(loss)
     except NO_GRADIENT as error:

@@ -184,7 +184,7 @@ def reduce_on_plateau(
     This form is ``optax.contrib.reduce_on_plateau``; PyTorch's ``ReduceLROnPlateau`` waits for
     one loss more and is called from outside.
     """
-    checked_loss(loss, "its values tell when to reduce")
+    loss = checked_loss(loss, "its values tell when to reduce")
     scale, best, has_best = call.scalar("scale", 1.0), *map(call.scalar, ("best_loss", "has_best"))
     mean, plateau, rest = call.scalar("mean_loss"), call.scalar("plateau"), call.scalar("cooldown")
     position = call.step % every
