@@ -101,41 +101,28 @@ class Attribute:
             vars(instance)[self.name] = value
 
 
-def numpy_adam(values, steps):
-    """Minimize the sum of squares of all values, with everything in float64."""
-    values = [np.array(value, "float64") for value in values]
-    m, v = [np.zeros_like(p) for p in values], [np.zeros_like(p) for p in values]
-    for t in range(1, steps + 1):
-        rate = 0.1 * np.sqrt(1 - 0.999**t) / (1 - 0.9**t)
-        for k, p in enumerate(values):
-            g = 2 * p
-            m[k], v[k] = 0.9 * m[k] + 0.1 * g, 0.999 * v[k] + 0.001 * g**2
-            values[k] = p - rate * m[k] / (np.sqrt(v[k]) + 1e-8)
-    return values
-
-
-def check_adam(order="C", returned=lambda loss: loss):
-    """Take steps of adam in the default mode, in two functions; they must be those of NumPy."""
+def check_steps(order="C", returned=lambda loss: loss):
+    """Take steps in the default mode, in two functions; they must be those of NumPy."""
     import updates
 
     start = [np.asarray(np.arange(6).reshape(2, 3) - 2.5, order=order), np.ones(4)]
     params = [pytensor.shared(np.array(value, "float32", order="K")) for value in start]
     loss = sum((param**2).sum() for param in params)
-    changes = updates.adam(loss, params, learning_rate=0.1)
+    changes = updates.sgd(loss, params, learning_rate=0.25)
     outputs = [returned(loss), pt.constant([1.0, 2.0])]
     functions = [pytensor.function([], outputs, updates=changes) for _ in range(2)]
     for function in functions:
         value, constant = function()
         assert np.isfinite(value)
         np.testing.assert_array_equal(constant, [1.0, 2.0])
-    for param, expected in zip(params, numpy_adam(start, 2), strict=True):
-        np.testing.assert_allclose(param.get_value(), expected, rtol=1e-5)
+    for param, value in zip(params, start, strict=True):
+        np.testing.assert_array_equal(param.get_value(), value / 4)
     return any("MultiTensor" in str(n.op) for f in functions for n in f.maker.fgraph.apply_nodes)
 
 
 def check_fortran():
     """Do the same with arrays that are not in C order."""
-    return check_adam(order="F")
+    return check_steps(order="F")
 
 
 class Same(Op):
@@ -149,7 +136,7 @@ class Same(Op):
 
 def check_uncached():
     """Do the same in a function that is not kept on the disk."""
-    return check_adam(returned=Same())
+    return check_steps(returned=Same())
 
 
 def check_reduction():

@@ -38,7 +38,7 @@ CHANGES = ("removed", "keyword", "result")
 
 # What makes the library reach for the parts of a feature, a function of `changed_parts`.
 SCENARIOS = {
-    KERNEL: "adam",
+    KERNEL: "steps",
     LOOP: "many_steps",
     OWN_COPY: "many_steps",
     JAX_DTYPES: "jax",
