@@ -242,10 +242,9 @@ def differences(plain, ours, referee=None):
             continue
         if isinstance(a, dict) and isinstance(b, dict):
             third = referee[0].get(label) if referee else None
-            # In which order outputs lie in memory is free. So is the memory of a variable that is
-            # read-only to its user: the ordinary graph overwrites it all the same.
-            is_free = ": output " in label or "writeable=False" in a["memory"]
-            if grouped and is_free:
+            # How new arrays lie in memory is free, and what is read-only to the user need not be
+            # overwritten, as it is by the ordinary graph.
+            if grouped:
                 a = a | {"memory": b["memory"]}
             problem = unlike(a, b, third, scale_of(label, expected))
             if problem and grouped and (variable := lent_by(label)) in got:
@@ -253,7 +252,10 @@ def differences(plain, ours, referee=None):
                 problem = "" if is_own or not is_kept(variable, got) else problem
             output, _, is_end = label.rpartition(", in the end")
             if problem and grouped and is_end == "" and output in got:
-                problem = unlike(got[output], b, None, 0) and problem
+                call, _, name = output.partition(": ")
+                is_borrowed = any(key.startswith(f"{call}: memory of {name} and ") for key in got)
+                is_own = not unlike(got[output], b, None, 0)
+                problem = "" if is_own or is_borrowed else problem
         else:
             problem = "" if a == b else f"{a} without the library, {b} with it"
         if problem:
