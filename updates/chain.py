@@ -5,7 +5,7 @@
 - ``Chain``: what they return
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from pytensor.graph.basic import Variable
@@ -108,35 +108,7 @@ def chain(*parts: Callable[..., Any]) -> Chain:
         raise ValueError("chain: give at least a rule, such as updates.adam(learning_rate=0.01)")
     for index, part in enumerate(parts):
         _check_part(f"parts[{index}]", part)
-    rules = [part for part in parts if _role(part) == RULE]
-    functions = [part for part in parts if _role(part) == ""]
-    if len(rules) > 1:
-        raise ValueError(
-            f"chain: {_name(rules[0])} and {_name(rules[1])} are both rules, and a parameter has "
-            "one next value; keep one, or use merge_updates for groups of parameters"
-        )
-    if not rules and not functions:
-        raise ValueError(
-            f"chain: there is no rule among {', '.join(map(_name, parts))}; add one, such as "
-            "updates.adam(learning_rate=0.01)"
-        )
-    is_before = True
-    for part in parts:
-        is_before = is_before and _role(part) not in (RULE, UPDATE_TRANSFORM)
-        if _role(part) == GRADIENT_TRANSFORM and not is_before:
-            raise ValueError(
-                f"chain: {_name(part)} changes gradients, so it comes before the rule; what "
-                "changes steps after it are the functions named apply_..."
-            )
-    if rules:
-        for part in parts[: parts.index(rules[0])]:
-            if _role(part) == UPDATE_TRANSFORM:
-                raise ValueError(
-                    f"chain: {_name(part)} changes the updates that a rule makes, so it comes "
-                    f"after {_name(rules[0])}"
-                )
-    elif _role(parts[0]) == UPDATE_TRANSFORM:
-        raise ValueError(f"chain: {_name(parts[0])} changes updates, so it comes after a rule")
+    _check_order(parts)
     return Chain(*parts)
 
 
@@ -205,6 +177,35 @@ def _check_part(name: str, part: Any, owner: str = "chain") -> None:
             f"{owner}: {name} is the function {_name(part)} itself; call it without loss and "
             f"parameters: {_name(part)}(...)"
         )
+
+
+def _check_order(parts: Sequence[Any]) -> None:
+    """Refuse parts that are no gradient transforms, one rule and update transforms in turn."""
+    roles = [_role(part) for part in parts]
+    rules = [part for part, role in zip(parts, roles, strict=True) if role == RULE]
+    if len(rules) > 1:
+        raise ValueError(
+            f"chain: {_name(rules[0])} and {_name(rules[1])} are both rules, and a parameter has "
+            "one next value; keep one, or use merge_updates for groups of parameters"
+        )
+    if not rules and "" not in roles:
+        raise ValueError(
+            f"chain: there is no rule among {', '.join(map(_name, parts))}; add one, such as "
+            "updates.adam(learning_rate=0.01)"
+        )
+    # A function of the user's may be the rule.
+    first = roles.index(RULE if rules else "")
+    for index, (part, role) in enumerate(zip(parts, roles, strict=True)):
+        if role == UPDATE_TRANSFORM and index < first:
+            raise ValueError(
+                f"chain: {_name(part)} changes the updates that a rule makes, so it comes after "
+                f"{_name(parts[first])}"
+            )
+        if role == GRADIENT_TRANSFORM and {RULE, UPDATE_TRANSFORM} & {*roles[:index]}:
+            raise ValueError(
+                f"chain: {_name(part)} changes gradients, so it comes before the rule; what "
+                "changes steps after it are the functions named apply_..."
+            )
 
 
 def _applied(part: Any, stage: Any, params: list[Any], loss: Variable | None) -> Any:
