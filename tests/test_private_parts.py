@@ -254,6 +254,7 @@ pytensor.graph.basic Apply Constant Variable
 pytensor.graph.fg FunctionGraph
 pytensor.graph.op HasInnerGraph Op
 pytensor.graph.replace clone_replace vectorize_graph
+pytensor.graph.rewriting.utils rewrite_graph
 pytensor.graph.traversal ancestors apply_ancestors graph_inputs walk walk_toposort
 pytensor.raise_op CheckAndRaise
 pytensor.scalar.basic Cast Second

@@ -121,6 +121,7 @@ def test_fit_advi_takes_a_rule_with_a_schedule(model):
 
 @pytest.mark.parametrize("backend", ["numba", "jax"])
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:The RandomType SharedVariables")
 def test_their_backends_take_the_same_steps(backend, model):
     rule = updates.chain(
         updates.clip_by_global_norm(max_norm=1.0), updates.adam(learning_rate=0.05)
