@@ -392,10 +392,13 @@ def test_every_rule_fits(row):
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:PyTensor could not link to a BLAS")
 @pytest.mark.filterwarnings("ignore:The RandomType SharedVariables")
-@pytest.mark.filterwarnings("ignore:Skipping Assert:UserWarning")  # JAX knows no shapes here
 @pytest.mark.parametrize("backend", ["numba", "c", "jax"])
 def test_every_backend_gives_the_numbers_of_pymc(backend):
     if backend == "jax":
         pytest.importorskip("jax")
+        if pm.__version__.startswith("6.3."):
+            pytest.skip(
+                "a model with vectors does not run under JAX in PyMC 6.3, with any optimizer"
+            )
     theirs = fit(pm.adam(learning_rate=0.05), backend=backend)
     assert_equal(fit(updates.adam(learning_rate=0.05), backend=backend), theirs)
