@@ -242,9 +242,8 @@ def differences(plain, ours, referee=None):
             continue
         if isinstance(a, dict) and isinstance(b, dict):
             third = referee[0].get(label) if referee else None
-            # How new arrays lie in memory is free, and what is read-only to the user need not be
-            # overwritten, as it is by the ordinary graph.
-            if grouped:
+            # How new arrays lie in memory is free, those of variables that get one included.
+            if grouped and (": output " in label or not is_kept(label, got)):
                 a = a | {"memory": b["memory"]}
             problem = unlike(a, b, third, scale_of(label, expected))
             if problem and grouped and (variable := lent_by(label)) in got:

@@ -86,11 +86,13 @@ def test_every_rule_gives_the_results_of_the_ordinary_graph(make_updates):
     with pytensor.config.change_flags(cxx=""):  # nor is anything folded by compiled code
         # As in networks, what enters the update is no elementwise operation.
         function, losses, got = compiled(make_updates, on, joined=backwards)
-        _, expected_losses, expected = compiled(make_updates, off, joined=backwards)
+        ordinary, expected_losses, expected = compiled(make_updates, off, joined=backwards)
     assert nodes(function)
-    assert_close(
-        got | {"losses": np.array(losses)}, expected | {"losses": np.array(expected_losses)}
-    )
+    assert not nodes(ordinary)
+    # The first step of esgd divides by what is nearly 0: it doubles the loss, and the roundings.
+    rtol = 5e-6 if repr(make_updates).startswith("esgd") else 1e-6
+    np.testing.assert_allclose(losses, expected_losses, rtol=rtol)
+    assert_close(got, expected)
 
 
 @pytest.fixture(scope="module")

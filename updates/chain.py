@@ -50,6 +50,10 @@ class Chain(Optimizer):
             stage = _applied(part, stage, params, loss)
         return checked_updates(stage)
 
+    def applied(self, stage: Any, params: list[Any]) -> Any:
+        """Apply it to gradients."""
+        return self(stage, params)
+
     def __repr__(self) -> str:
         return f"chain({', '.join(map(_name, self.parts))})"
 

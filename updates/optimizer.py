@@ -5,6 +5,7 @@
 - ``updated``: steps as updates
 """
 
+from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -34,20 +35,16 @@ def on_gradients(transform: Callable[..., Any], stage: Any, params: list[Any]) -
     return like(stage, params, transform(grads, params))
 
 
-class Optimizer:
+class Optimizer(ABC):
     """What pymc-extras asks of an optimizer: ``init``, ``update`` and ``pytensor``.
 
-    A subclass is called with a loss or gradients, and parameters. `pytensor` is what ``Trainer``
-    and ``fit_advi`` compile; `init` and `update` do the same with arrays, as in optax.
+    `pytensor` is what ``Trainer`` and ``fit_advi`` compile; `init` and `update` do the same with
+    arrays, as in optax.
     """
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Apply what waits to what it works on."""
-        raise NotImplementedError
-
+    @abstractmethod
     def applied(self, stage: Any, params: list[Any]) -> Any:
         """Apply it to gradients or to updates, whichever it works on."""
-        return self(stage, params)
 
     def pytensor(
         self, grads: Sequence[Variable], shared_params: Sequence[SharedVariable]
@@ -97,9 +94,7 @@ class Optimizer:
         params : dict of str to array
             The parameters.
         """
-        shared = {n: pytensor.shared(np.asarray(value), name=n) for n, value in params.items()}
-        grads = [variable.type() for variable in shared.values()]
-        _, state = self.pytensor(grads, list(shared.values()))
+        _, _, _, state = _symbolic(self, params)
         return {variable.name: variable.get_value() for variable in state}
 
     def update(
@@ -132,13 +127,18 @@ class Optimizer:
         return compiled[key](updates, state, values)
 
 
+def _symbolic(optimizer: Optimizer, values: Mapping[str, Any]) -> tuple[Any, Any, Any, Any]:
+    """Return the parameters by name, their gradients, the steps and the state of an optimizer."""
+    params = {name: pytensor.shared(np.asarray(v), name=name) for name, v in values.items()}
+    grads = [variable.type() for variable in params.values()]
+    return params, grads, *optimizer.pytensor(grads, list(params.values()))
+
+
 class _ArrayStep:
     """One step of an optimizer as a function of arrays."""
 
     def __init__(self, optimizer: Optimizer, values: Mapping[str, np.ndarray]) -> None:
-        self.params = {name: pytensor.shared(value, name=name) for name, value in values.items()}
-        grads = [variable.type() for variable in self.params.values()]
-        steps, state = optimizer.pytensor(grads, list(self.params.values()))
+        self.params, grads, steps, state = _symbolic(optimizer, values)
         self.state = {variable.name: variable for variable in state}
         self.function: Callable[..., Any] = pytensor.function(grads, steps, updates=state)
 
