@@ -212,10 +212,10 @@ def outcome(part, change, scenario):
         play(part, change)
         if part.startswith(("numba.", "llvmlite.")):
             with suppress(Exception):
-                from updates.multi_tensor import kernel
+                from updates.multi_tensor import machine_code
 
                 # Code that is in the cache needs no part of numba.
-                kernel.SOURCES = f"{part} {change}"
+                machine_code.SOURCES = f"{part} {change}"
         try:
             fast = globals()[f"check_{scenario}"]()
         except BaseException as problem:

@@ -1,7 +1,9 @@
 """Arguments: the checks that parameters, losses and gradients pass before a rule sees them.
 
 - ``checked_params``: parameters as a list
-- ``checked_grads``: parameters and one matching gradient each, from a loss or as given
+- ``Training``, ``checked_training``: what stands for parameters in formulas, one matching gradient
+  each, from a loss or as given, and the loss
+- ``checked_grads``: parameters and one gradient each, with the names of their dimensions
 - ``checked_loss``: a loss, for a rule that cannot do with its gradients
 - ``checked_tensors``: a list of floating-point tensors
 - ``in_types_of``: gradients or next values in the types of their parameters
@@ -9,7 +11,7 @@
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeGuard
+from typing import Any, NamedTuple, TypeGuard
 
 import numpy as np
 import pytensor.tensor as pt
@@ -26,8 +28,16 @@ from pytensor.tensor.variable import TensorVariable
 from updates import provenance
 from updates.differentiation import check_rows, gradients, loss_above
 from updates.mappings import gradients_of
-from updates.named_dimensions import lowered
-from updates.rows import label, table_of, whole
+from updates.named_dimensions import (
+    has_names,
+    lowered,
+    lowered_for,
+    named_source,
+    names_of,
+    with_names_of,
+    without_names,
+)
+from updates.rows import label, stand_in, table_of, whole
 
 LossOrGrads = Variable | Iterable[Variable] | Mapping[Any, Variable]
 Params = Variable | Iterable[Variable]
@@ -88,23 +98,51 @@ def checked_params(params: Any, *, rows: bool = False) -> list[Any]:
     return params
 
 
-def checked_grads(
-    loss_or_grads: Any, params: Any, *, rows: bool = True, needs_loss: str = ""
-) -> tuple[list[Any], list[TensorVariable]]:
-    """Return parameters and their gradients as two lists, or say what does not match.
+class Training(NamedTuple):
+    """What a rule works on, without names of dimensions.
+
+    Parameters
+    ----------
+    params : list
+        What stands for each parameter: itself, rows of it, or its values without names.
+    grads : list of symbolic tensors
+        Its gradient.
+    loss : symbolic scalar, optional
+        The loss, if there is one.
+    """
+
+    params: list[Any]
+    grads: list[TensorVariable]
+    loss: Any
+
+
+def checked_grads(loss_or_grads: Any, params: Any) -> tuple[list[Any], list[Any]]:
+    """Return parameters and their gradients as two lists, or say what does not match."""
+    params = _kept(params)
+    training = checked_training(loss_or_grads, params)
+    grads = [with_names_of(p, g) for p, g in zip(_as_items(params), training.grads, strict=True)]
+    return _as_items(params), grads
+
+
+def checked_training(
+    loss_or_grads: Any, given: Any, *, rows: bool = True, needs_loss: str = ""
+) -> Training:
+    """Return what a rule works on, or say what does not match.
 
     With `needs_loss`, which says why, gradients cannot take the place of the loss.
     """
-    loss_or_grads, params = lowered(_kept(loss_or_grads)), _kept(params)
-    _check_order(loss_or_grads, params)
+    loss_or_grads, given = _kept(loss_or_grads), _kept(given)
+    _check_order(loss_or_grads, given)
     if needs_loss:
         checked_loss(loss_or_grads, needs_loss)
-    params = checked_params(params, rows=rows)
+    given = checked_params(given, rows=rows)
+    params, loss = list(map(stand_in, given)), None
     if isinstance(loss_or_grads, Variable):
-        _check_scalar(loss_or_grads)
-        grads: list[Any] = list(gradients(loss_or_grads, params))
+        loss, params = lowered_for(loss_or_grads, given, params)
+        _check_scalar(loss)
+        grads: list[Any] = list(gradients(loss, params))
     elif isinstance(loss_or_grads, Mapping):
-        grads = gradients_of(loss_or_grads, params)
+        grads = gradients_of(loss_or_grads, given)
     elif isinstance(loss_or_grads, Iterable) and not isinstance(loss_or_grads, _NOT_A_LIST):
         grads = list(loss_or_grads)
     else:
@@ -121,7 +159,7 @@ def checked_grads(
                 "it; leave the parameter out of params, or check how the loss is built"
             )
     _check_rows(grads, params)
-    return params, in_types_of(params, "gradient", grads)
+    return Training(params, in_types_of(params, "gradient", grads), loss)
 
 
 def checked_loss(loss: Any, why: str) -> Variable:
@@ -153,6 +191,7 @@ def checked_tensors(name: str, tensors: Any) -> list[TensorVariable]:
 
 def checked_tensor(name: str, tensor: Any) -> TensorVariable:
     """Return a symbolic floating-point tensor, or say what was given in its place."""
+    tensor = without_names(tensor)
     if not is_float_tensor(tensor):
         raise TypeError(
             f"{name} must be a symbolic floating-point tensor, got {tensor!r} of type "
@@ -172,10 +211,10 @@ def in_types_of(
 
 
 def is_float_tensor(variable: Any) -> TypeGuard[TensorVariable]:
-    """Tell whether something is a dense symbolic tensor of a floating-point dtype."""
+    """Tell whether something is a dense tensor of a floating-point dtype, with names or not."""
     return (
         isinstance(variable, Variable)
-        and isinstance(variable.type, TensorType)
+        and (isinstance(variable.type, TensorType) or has_names(variable))
         and np.dtype(variable.type.dtype).kind == "f"
     )
 
@@ -219,6 +258,9 @@ def _as_items(argument: Any) -> list[Any]:
 
 def _advice_on_part(param: Any) -> str:
     """Say what to write in the place of something that was made of a shared variable."""
+    source = named_source(param) if isinstance(param, Variable) else param
+    if source is not param and isinstance(source, SharedVariable):
+        return f": it is the values of '{source.name or 'w'}'; give {source.name or 'w'} itself"
     node = getattr(param, "owner", None)
     while node is not None and isinstance(node.op, Reshape | DimShuffle):
         param, node = node.inputs[0], node.inputs[0].owner
@@ -241,6 +283,20 @@ def _advice_on_part(param: Any) -> str:
     else:
         what, instead = "a part of", f"{name}[index] with integers"
     return f": it is {what} '{name}'; give {name} itself, or its rows as {instead}"
+
+
+def _in_dimensions_of(param: Any, subject: str, symbol: Any) -> Any:
+    """Return a symbol without names, its dimensions in the order of the parameter's."""
+    if not has_names(symbol):
+        return symbol
+    names, given = names_of(whole(param)), symbol.type.dims
+    if table_of(param) is not None or names == given:
+        return without_names(symbol)
+    if names is None or set(names) != set(given):
+        has = "no named dimensions" if names is None else f"dimensions {names}"
+        advice = "; give its .values" if names is None else ""
+        raise ValueError(f"{subject} has the dimensions {given}, the parameter has {has}{advice}")
+    return without_names(symbol.transpose(*names))
 
 
 def _check_scalar(loss: Variable) -> None:
@@ -276,6 +332,7 @@ def _check_rows(grads: list[Any], params: list[Any]) -> None:
 def _in_type_of(param: TensorSharedVariable, subject: str, symbol: Any) -> TensorVariable:
     if isinstance(symbol, np.ndarray | np.number | float):
         symbol = pt.as_tensor_variable(symbol)
+    symbol = _in_dimensions_of(param, subject, symbol)
     if not is_float_tensor(symbol):
         raise TypeError(
             f"{subject} must be a floating-point tensor, got {symbol!r} of type {kind_of(symbol)}"
@@ -284,8 +341,8 @@ def _in_type_of(param: TensorSharedVariable, subject: str, symbol: Any) -> Tenso
         raise ValueError(
             f"{subject} has ndim {symbol.type.ndim}, the parameter has ndim {param.type.ndim}"
         )
-    is_rows = not isinstance(param, SharedVariable)
-    shape = param.type.shape if is_rows else param.get_value(borrow=True).shape
+    is_rows = table_of(param) is not None
+    shape = param.type.shape if is_rows else whole(param).get_value(borrow=True).shape
     known_shape = symbol.type.shape
     if any(
         None not in (known, length) and known != length

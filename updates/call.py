@@ -23,10 +23,12 @@ from pytensor.tensor.variable import TensorVariable
 from updates import provenance
 from updates.arguments import is_float_tensor, kind_of
 from updates.choice import chosen
+from updates.declaration import unnamed
 from updates.given_numbers import Place
 from updates.kinds import Kind, Scalar, Symbols, evaluate, is_schedule
+from updates.named_dimensions import with_names_of, without_names
 from updates.precision import wide
-from updates.rows import combined, whole, written
+from updates.rows import combined, table_of, whole, written
 from updates.state import copy_of, filled, full_like, generator, step_counter, zeros_like
 
 # Keys are shared variables, given as `Any` because dictionaries are invariant: for a type checker
@@ -84,6 +86,8 @@ class Call:
     ----------
     dtype : str
         What is computed in that the parameters have in common, see `updates.precision`.
+    owners : tuple of shared variables
+        The parameters as the user knows them: with names, and whole tables.
     """
 
     def __init__(
@@ -102,9 +106,9 @@ class Call:
         self.loss: Any = writing.loss
         self.built: dict[Any, Any] = {}
         self._generator: Any = None
-        self._owners = tuple(map(whole, params))
+        self.owners = tuple(map(whole, params))
         self._writing = writing
-        place = Place(owner, self._owners)
+        place = Place(owner, self.owners)
         schedules = {
             name: evaluate(kind, name, value, self.step, place)
             for name, value in hyperparameters.items()
@@ -118,7 +122,7 @@ class Call:
         writing.end_at(values.values())
         for dtype in {param.type.dtype for param in params}:
             self.symbols.in_dtype(dtype)  # so that what leaves its range is refused now
-        decays = chosen("mask", hyperparameters.get("mask"), self._owners)
+        decays = chosen("mask", hyperparameters.get("mask"), self.owners)
         self.states = [
             State(self, param, symbol, index, decays[index])
             for index, (param, symbol) in enumerate(zip(params, symbols, strict=True))
@@ -142,6 +146,12 @@ class Call:
     def grads(self) -> list[TensorVariable]:
         """The gradients, in the order of the parameters."""
         return [state.symbol for state in self.states]
+
+    def stepped_by(self, rule: Callable[..., Any], grads: Iterable[Any]) -> Any:
+        """Return what a rule that was given makes of gradients of these parameters."""
+        given = map(with_names_of, self.owners, grads)
+        with unnamed():
+            return rule(list(given), list(self.owners))
 
     @functools.cached_property
     def step(self) -> TensorSharedVariable:
@@ -183,12 +193,12 @@ class Call:
             size=param.shape, rng=self._drawn, return_next_rng=True
         )
         self.updates[self._generator] = self._drawn
-        provenance.mark(noise, symbol="normal()", param=param)
+        provenance.mark(noise, symbol="normal()", param=whole(param))
         return provenance.cast(noise, param.type.dtype)
 
     def _of_all(self, state: T) -> T:
         """Mark state that belongs to all parameters."""
-        return provenance.mark(state, params=self._owners)
+        return provenance.mark(state, params=self.owners)
 
     @once_a_call
     def cast(self, symbol: Any, dtype: str) -> Any:
@@ -226,7 +236,8 @@ class State:
         self._name = self.owner.name or f"param_{index}"
         self.param: Any = param
         self.symbol: Any = symbol
-        if self.owner is not param:
+        self._is_rows = table_of(param) is not None
+        if self._is_rows:
             self.param, self.symbol = combined(param, symbol)
 
     @property
@@ -304,8 +315,8 @@ class State:
     ) -> Any:
         state = kind(self.owner, f"{self._name}/{self.call.owner}/{slot}")
         provenance.mark(state, param=self.owner, average_of=average_of)
-        is_rows = self.param is not self.owner
-        return state[self.param.owner.inputs[1]] if is_rows else state
+        values = without_names(state)
+        return values[self.param.owner.inputs[1]] if self._is_rows else values
 
 
 def checked_updates(updates: UpdatesLike, may_be_empty: bool = False) -> Updates:
@@ -330,7 +341,7 @@ def checked_updates(updates: UpdatesLike, may_be_empty: bool = False) -> Updates
         if isinstance(new_value, Real | np.ndarray) and np.asarray(new_value).dtype.kind in "fiub":
             # pytensor.function takes these as well.
             dtype = variable.type.dtype if is_float_tensor(variable) else None
-            new_value = pt.constant(np.asarray(new_value, dtype=dtype))
+            new_value = with_names_of(variable, pt.constant(np.asarray(new_value, dtype=dtype)))
         if not isinstance(new_value, Variable):
             raise TypeError(
                 f"the next value of {variable} must be symbolic, got {new_value!r} of type "

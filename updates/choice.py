@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from pytensor.graph.basic import Variable
 
-from updates.rows import label
+from updates.rows import label, whole
 
 Choice = str | Variable | Iterable[bool | str | Variable] | Callable[[Any], bool]
 
@@ -26,6 +26,7 @@ def chosen(argument: str, choice: Any, params: Sequence[Any], by_place: bool = T
     """
     if choice is None:
         return [True] * len(params)
+    params = list(map(whole, params))
     answers: list[Any] = []
     if _is_function(choice):
         answers = [choice(param) for param in params]

@@ -19,14 +19,16 @@ from pytensor.graph.basic import Variable
 from pytensor.tensor.sharedvar import TensorSharedVariable
 
 from updates import provenance
-from updates.arguments import Params, checked_grads, checked_tensor, checked_tensors
+from updates.arguments import Params, checked_tensor, checked_tensors, checked_training
 from updates.call import Tensor
 from updates.declaration import Declaration, Deferred, declare, parameters_of, waited_for
 from updates.docstrings import Shared, required
 from updates.given_numbers import Place
 from updates.kinds import Kind, Symbols
 from updates.mappings import are_params, gradients_of, like
+from updates.named_dimensions import has_names, with_names_of
 from updates.precision import wide
+from updates.rows import whole
 
 P = ParamSpec("P")
 R = TypeVar("R", covariant=True)
@@ -114,7 +116,8 @@ class Gradients(list[Tensor]):
     ) -> None:
         super().__init__(tensors)
         known = [p for grad in self for p in provenance.of(provenance.source_of(grad)).gradient_of]
-        self.place = Place(owner, tuple(params) or tuple(dict.fromkeys(known)))
+        owners = tuple(map(whole, params)) or tuple(dict.fromkeys(known))
+        self.place = Place(owner, owners)
         self.wide = wide(*(tensor.type.dtype for tensor in self))
         self.symbols = Symbols(values, kinds, self.place, self.wide)
 
@@ -176,9 +179,11 @@ def tensor_transform(formula: Callable[Concatenate[Tensor, P], Tensor]) -> Tenso
     )
 
     def run(arguments: dict[str, Any]) -> Tensor:
-        tensor = checked_tensor(first.name, arguments.pop(first.name))
+        named = arguments.pop(first.name)
+        tensor = checked_tensor(first.name, named)
+        tensor = named.values if has_names(named) else tensor  # from which names can be told
         grads = Gradients(declaration.name, [tensor], arguments, declaration.kinds)
-        return of_one(tensor, **grads.symbols.in_dtype(grads.wide))
+        return with_names_of(named, of_one(tensor, **grads.symbols.in_dtype(grads.wide)))
 
     return declare(formula, declaration, run, _SHARED)
 
@@ -196,16 +201,19 @@ def _transform(
     def run_all(arguments: dict[str, Any]) -> Any:
         if isinstance(arguments[first], Mapping):
             return of_mapping(arguments.pop(first), arguments)
-        tensors = checked_tensors(first, arguments.pop(first))
-        given = tensors
+        named = arguments.pop(first)
+        named = list(named) if hasattr(named, "__next__") else named
+        given = tensors = checked_tensors(first, named)
+        named = [named] if isinstance(named, Variable) else named
         params: list[Any] = []
         if needs_params:
-            params, tensors = checked_grads(tensors, arguments.pop("params"), rows=False)
+            params, tensors, _ = checked_training(named, arguments.pop("params"), rows=False)
         grads = Gradients(declaration.name, tensors, arguments, declaration.kinds, params)
         result = run(grads, *[params] * needs_params, **grads.symbols.in_dtype(grads.wide))
         changed = result[0] if isinstance(result, tuple) else result
         provenance.transformed(declaration.name, given, changed)
-        return result
+        changed = list(map(with_names_of, named, changed))
+        return (changed, *result[1:]) if isinstance(result, tuple) else changed
 
     def of_mapping(grads: Mapping[Any, Any], arguments: dict[str, Any]) -> Any:
         params = arguments.get("params") or list(grads)

@@ -19,6 +19,7 @@ from updates.arguments import kind_of
 from updates.call import UpdatesLike, checked_updates
 from updates.declaration import declared
 from updates.loss_graph import default_updates
+from updates.named_dimensions import has_names, lowered_graph, with_names_of, without_names
 from updates.private import LOOP
 
 
@@ -59,7 +60,7 @@ def many_steps(
         The same shared variables, and those that have a ``default_update``, each with its value
         after the last step.
     outputs : symbolic tensor, or list of them
-        As given, each with a new first axis as long as `indices`.
+        As given, each with a new first axis as long as `indices`; its dimensions have no names.
 
     Raises
     ------
@@ -105,13 +106,16 @@ def many_steps(
 
     fixed = [v for v in graph_inputs(graph) if isinstance(v, SharedVariable) and v not in copy]
     outside = [index, *copy, *fixed]
-    inside = [variable.type() for variable in outside]
-    results: Any = clone_replace(graph, replace=dict(zip(outside, inside, strict=True)))
+    inside = [without_names(variable).type() for variable in outside]
+    named = map(with_names_of, outside, inside)
+    results: Any = lowered_graph(clone_replace(graph, dict(zip(outside, named, strict=True))))
+    changing, fixed = list(map(without_names, copy)), list(map(without_names, fixed))
     with LOOP.needed():
         from updates.loop import loop
 
-        stacked, last = loop(inside, results, indices.astype(index.dtype), list(copy), fixed)
-    return OrderedDict(zip(copy, last, strict=True)), stacked[0] if is_single else stacked
+        stacked, last = loop(inside, results, indices.astype(index.dtype), changing, fixed)
+    after = OrderedDict(zip(copy, map(with_names_of, copy, last), strict=True))
+    return after, stacked[0] if is_single else stacked
 
 
 def _checked_outputs(outputs: Any) -> list[TensorVariable]:
@@ -121,7 +125,8 @@ def _checked_outputs(outputs: Any) -> list[TensorVariable]:
             f"{outputs!r} of type {kind_of(outputs)}"
         )
     for position, output in enumerate(outputs):
-        if not (isinstance(output, Variable) and isinstance(output.type, TensorType)):
+        is_tensor = isinstance(output, Variable) and isinstance(output.type, TensorType)
+        if not (is_tensor or has_names(output)):
             raise TypeError(
                 f"outputs[{position}] must be a symbolic tensor, got {output!r} of type "
                 f"{kind_of(output)}"

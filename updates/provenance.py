@@ -167,15 +167,18 @@ def computed_gradients(
     return [copies[gradient] for gradient in grads]
 
 
-def gradient_at(grads: Sequence[Any], params: Sequence[Any], points: Sequence[Any]) -> None:
+def gradient_at(
+    copies: Sequence[Any], grads: Sequence[Any], params: Sequence[Any], points: Sequence[Any]
+) -> None:
     """Mark copies of gradients that have points in the place of the parameters."""
     point_of = dict(zip(params, points, strict=True))
-    writing = Writing("", {}, [*params, *grads])
+    writing = Writing("", {}, [*params, *copies])
     for point in points:
         writing.hide_casts(point)
-    for gradient in grads:
+    for copy, gradient in zip(copies, grads, strict=True):
         own = of(gradient).gradient_of
-        mark(gradient, at=tuple(point_of.get(param, param) for param in own))
+        at = tuple(point_of.get(param, param) for param in own)
+        mark(copy, gradient_of=own, kind=of(gradient).kind, at=at)
 
 
 def transformed(owner: str, grads: Sequence[Any], results: Sequence[Any]) -> list[Any]:

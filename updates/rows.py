@@ -1,9 +1,10 @@
 """Rows of a table: ``W[index]`` in the place of a parameter, so that a step touches few rows.
 
 - ``table_of``: the shared variable whose rows an expression looks up
-- ``whole``, ``label``: that variable, or a parameter itself, and its name in messages
+- ``stand_in``: what formulas see of a parameter: itself, its rows, or its values without names
+- ``whole``, ``label``: the shared variable that is meant, and its name in messages
 - ``combined``: looked-up rows and their gradients, with the gradients of repeated rows summed
-- ``written``: the table with such rows set to new values
+- ``written``: the next value of the shared variable, from that of what stands for it
 - ``touched``, ``choose``: what a next value changes, and a choice between it and the old value
 
 Every array here has as many rows as the index has entries, so shapes stay static where a backend
@@ -15,34 +16,42 @@ from typing import Any
 
 import numpy as np
 import pytensor.tensor as pt
+from pytensor.compile.sharedvalue import SharedVariable
 from pytensor.graph.basic import Constant, Variable
-from pytensor.tensor.sharedvar import TensorSharedVariable
 from pytensor.tensor.subtensor import AdvancedIncSubtensor, AdvancedSubtensor
 from pytensor.tensor.variable import TensorVariable
 
 from updates import provenance
+from updates.named_dimensions import named_rows, named_source, with_names_of, without_names
 from updates.private import ROWS
 
 
-def table_of(expression: Variable) -> TensorSharedVariable | None:
+def stand_in(param: Variable) -> Any:
+    """Return what formulas see of a parameter: a tensor whose dimensions have no names."""
+    rows = named_rows(param)
+    return without_names(param) if rows is None else rows
+
+
+def table_of(expression: Variable) -> Any:
     """Return the shared variable of ``W[index]`` with integers of any shape, or None for others."""
-    node = expression.owner
+    node = stand_in(expression).owner
     if node is None or not isinstance(node.op, AdvancedSubtensor):
         return None
     table, *indices = node.inputs
     with ROWS.needed():
         first, *others = node.op.idx_list
         along_first_axis = first == 0 and all(other == slice(None) for other in others)
-    if not (isinstance(table, TensorSharedVariable) and len(indices) == 1 and along_first_axis):
+    table = named_source(table)
+    if not (isinstance(table, SharedVariable) and len(indices) == 1 and along_first_axis):
         return None
     [index] = indices
     return table if index.type.ndim and np.dtype(index.type.dtype).kind in "iu" else None
 
 
 def whole(param: Variable) -> Any:
-    """Return the parameter itself, or the table whose rows stand for one."""
+    """Return the parameter itself, or the shared variable that something stands for."""
     table = table_of(param)
-    return param if table is None else table
+    return named_source(param) if table is None else table
 
 
 def label(param: Variable, index: int) -> str:
@@ -76,36 +85,44 @@ def combined(rows: TensorVariable, gradient: TensorVariable) -> tuple[Any, Tenso
 
 
 def _combined_constant(
-    table: TensorSharedVariable, index: np.ndarray, gradient: TensorVariable
+    table: TensorVariable, index: np.ndarray, gradient: TensorVariable
 ) -> tuple[Any, TensorVariable]:
     """Do the same for numbers that are known: here every row appears once."""
-    length, *rest = table.get_value(borrow=True).shape
+    length, *rest = whole(table).get_value(borrow=True).shape
     unique, group = np.unique(index % length, return_inverse=True)
     zeros = pt.zeros((len(unique), *rest), dtype=gradient.dtype)
     return table[unique], provenance.reads_as(pt.inc_subtensor(zeros[group], gradient), 1)
 
 
-def written(rows: TensorVariable, new_rows: TensorVariable) -> Any:
-    """Return the table with the rows of a sorted index set to new values."""
-    table, index = rows.owner.inputs
-    # Sorting again changes nothing, but without it PyTensor 3.0 turns `W[i] = W[i] + x` into
-    # `W[i] += x`, which counts a repeated row twice.
-    return pt.set_subtensor(table[provenance.reads_as(pt.sort(index))], new_rows)
+def written(param: TensorVariable, new_value: TensorVariable) -> Any:
+    """Return the next value of a shared variable from that of its stand-in.
+
+    The index of rows must be sorted.
+    """
+    if table_of(param) is not None:
+        table, index = param.owner.inputs
+        # Sorting again changes nothing, but without it PyTensor 3.0 turns `W[i] = W[i] + x` into
+        # `W[i] += x`, which counts a repeated row twice.
+        new_value = pt.set_subtensor(table[provenance.reads_as(pt.sort(index))], new_value)
+    return with_names_of(whole(param), new_value)
 
 
 def touched(variable: Variable, new_value: Variable) -> Any:
     """Return the part of a next value that can differ from the old: some rows, or all of it."""
-    return new_value.owner.inputs[1] if _sets_rows(variable, new_value) else new_value
+    tensor = without_names(new_value)
+    return tensor.owner.inputs[1] if _sets_rows(variable, tensor) else new_value
 
 
 def choose(condition: TensorVariable, variable: Variable, new_value: Variable) -> Any:
     """Return the next value where a condition holds and the old one where not, row by row."""
-    if not _sets_rows(variable, new_value):
-        return provenance.chosen(pt.switch(condition, new_value, variable), new_value)
-    table, new_rows, index = new_value.owner.inputs
-    rows = table[index]
-    chosen = pt.set_subtensor(rows, pt.switch(condition, new_rows, rows))
-    return provenance.chosen(chosen, new_value)
+    tensor = without_names(new_value)
+    if _sets_rows(variable, tensor):
+        table, new_rows, index = tensor.owner.inputs
+        rows = table[index]
+        chosen = pt.set_subtensor(rows, pt.switch(condition, new_rows, rows))
+    else:
+        chosen = pt.switch(condition, tensor, without_names(variable))
+    return provenance.chosen(with_names_of(variable, chosen), new_value)
 
 
 def _sets_rows(variable: Variable, new_value: Variable) -> bool:
@@ -115,5 +132,5 @@ def _sets_rows(variable: Variable, new_value: Variable) -> bool:
         and isinstance(node.op, AdvancedIncSubtensor)
         and getattr(node.op, "set_instead_of_inc", False)
         and getattr(node.op, "idx_list", None) == (0,)
-        and node.inputs[0] is variable
+        and named_source(node.inputs[0]) is variable
     )

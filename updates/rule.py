@@ -18,12 +18,11 @@ from typing import Any, Concatenate, ParamSpec, Protocol, overload
 from pytensor.graph.basic import Variable
 
 from updates import provenance
-from updates.arguments import LossOrGrads, Params, checked_grads
+from updates.arguments import LossOrGrads, Params, checked_training
 from updates.call import Call, State, Updates, checked_updates
 from updates.declaration import Declaration, Deferred, declare, parameters_of, waited_for
 from updates.docstrings import Shared, training_example
 from updates.mappings import beside
-from updates.named_dimensions import lowered
 from updates.rows import whole
 
 P = ParamSpec("P")
@@ -139,22 +138,23 @@ def _rule(
     declaration = Declaration(formula.__name__, leading, parameters, Updates | Deferred)
 
     def run_all(arguments: dict[str, Any]) -> Updates:
-        loss_or_grads, params = lowered(arguments.pop(first)), arguments.pop("params")
+        loss_or_grads, params = arguments.pop(first), arguments.pop("params")
         if loss_or_grads is None or params is None:
             missing = first if loss_or_grads is None else "params"
             raise ValueError(
                 f"{missing} is missing; give both {first} and params, or neither (and "
                 "hyperparameters by name) to call the rule later"
             )
-        checked, grads = checked_grads(loss_or_grads, params, rows=rows, needs_loss=needs_loss)
-        loss = loss_or_grads if needs_loss else None
+        checked, grads, loss = checked_training(
+            loss_or_grads, params, rows=rows, needs_loss=needs_loss
+        )
         given = {whole(param): grad for param, grad in zip(checked, grads, strict=True)}
-        writing = provenance.Writing(formula.__name__, given, checked, loss)
+        writing = provenance.Writing(formula.__name__, given, checked, loss if needs_loss else None)
         call = Call(
             formula.__name__, checked, grads, OrderedDict(), arguments, declaration.kinds, writing
         )
         run(call)
-        return call.updates | beside(loss_or_grads, checked)
+        return call.updates | beside(loss_or_grads, call.owners)
 
     return declare(formula, declaration, run_all, _shared(first, rows))
 

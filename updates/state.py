@@ -26,6 +26,7 @@ from pytensor.tensor.sharedvar import TensorSharedVariable
 
 from updates import provenance
 from updates.declaration import public
+from updates.named_dimensions import shared_like
 
 in_use: set[Variable] = set()
 
@@ -45,19 +46,19 @@ def zeros_like(
         Lengths of axes to add after those of the parameter.
     """
     zeros = np.zeros((*param.get_value(borrow=True).shape, *extra_axes), dtype=param.type.dtype)
-    return _state(zeros, name, 0, static_shape=(*param.type.shape, *extra_axes))
+    return _state(zeros, name, 0, (*param.type.shape, *extra_axes), like=param)
 
 
 def full_like(param: TensorSharedVariable, name: str, value: float) -> TensorSharedVariable:
     """Make a state variable like `zeros_like` that starts at one number."""
     full = np.full(param.get_value(borrow=True).shape, value, dtype=param.type.dtype)
-    return _state(full, name, value, static_shape=param.type.shape)
+    return _state(full, name, value, param.type.shape, like=param)
 
 
 def copy_of(param: TensorSharedVariable, name: str) -> TensorSharedVariable:
     """Make a state variable that starts at the value that a parameter has now."""
     copy = np.array(param.get_value(borrow=True))
-    return _state(copy, name, param, static_shape=param.type.shape)
+    return _state(copy, name, param, param.type.shape, like=param)
 
 
 def average_of(param: TensorSharedVariable, name: str) -> TensorSharedVariable:
@@ -69,7 +70,7 @@ def filled(
     name: str, dtype: str, shape: tuple[int, ...] = (), start: float = 0
 ) -> TensorSharedVariable:
     """Make a state variable of any dtype and shape that starts at one number."""
-    return _state(np.full(shape, start, dtype=dtype), name, start, static_shape=shape)
+    return _state(np.full(shape, start, dtype=dtype), name, start, shape)
 
 
 def generator(name: str, seed: int) -> SharedVariable:
@@ -119,7 +120,11 @@ def start_of(state: SharedVariable) -> Any:
 
 
 def _state(
-    value: np.ndarray, name: str, start: Any, static_shape: tuple[int | None, ...]
-) -> TensorSharedVariable:
-    variable = pytensor.shared(value, name=name, shape=static_shape, borrow=True)
+    value: np.ndarray,
+    name: str,
+    start: Any,
+    static_shape: tuple[int | None, ...],
+    like: Any = None,
+) -> Any:
+    variable = shared_like(like, value, name, static_shape)
     return provenance.mark(variable, is_state=True, start=start)

@@ -25,7 +25,7 @@ from updates.given_numbers import Place
 from updates.kinds import Symbols
 from updates.loss_graph import trained
 from updates.precision import wide
-from updates.rows import label
+from updates.rows import label, stand_in
 from updates.state import is_state
 
 P = ParamSpec("P")
@@ -176,8 +176,11 @@ def _transform(
                 raise ValueError(
                     f"{label(param, index)} is not among the variables that updates changes"
                 )
-        proposed = in_types_of(chosen, "next value", [copy[param] for param in chosen])
-        writing = provenance.Writing(formula.__name__, {}, [*chosen, *copy.values(), *besides])
+        values = [copy[param] for param in chosen]
+        chosen = list(map(stand_in, chosen))
+        proposed = in_types_of(chosen, "next value", values)
+        ends = [*chosen, *copy.values(), *proposed, *besides]
+        writing = provenance.Writing(formula.__name__, {}, ends)
         call = Call(formula.__name__, chosen, proposed, copy, arguments, declaration.kinds, writing)
         run(call)
         return call.updates

@@ -22,6 +22,7 @@ from updates.description.variables import (
     described,
     grouped,
 )
+from updates.named_dimensions import names_of
 
 _WIDTH = 100
 _HEAD = ("variable", "role", "shape", "dtype", "bytes")
@@ -134,7 +135,7 @@ class Description:
                 (
                     _names(group),
                     group[0].role,
-                    _several(dict.fromkeys(_shape(row.shape) for row in group)),
+                    _several(dict.fromkeys(map(_shape, group))),
                     group[0].dtype,
                     "-" if group[0].shape is None else _size(sum(row.bytes for row in group)),
                 ),
@@ -255,10 +256,12 @@ def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" + "s" * (number != 1)
 
 
-def _shape(shape: tuple[int, ...] | None) -> str:
-    if shape is None:
+def _shape(row: Described) -> str:
+    if row.shape is None:
         return "-"
-    return " x ".join(map(str, shape)) if shape else "scalar"
+    names = names_of(row.variable) or [""] * len(row.shape)
+    axes = [f"{name} {length}".strip() for name, length in zip(names, row.shape, strict=True)]
+    return " x ".join(axes) or "scalar"
 
 
 def _several(shapes: Iterable[str]) -> str:

@@ -44,6 +44,7 @@ from updates.state import is_state
 
 _INVISIBLE = {"TensorFromScalar", "ScalarFromTensor", "Unbroadcast", "DeepCopyOp", "OwnCopy"}
 _INVISIBLE |= {"ViewOp", "ConsiderConstant", "ZeroGrad", "DisconnectedGrad"}
+_INVISIBLE |= {"TensorFromXTensor", "XTensorFromTensor", "Rename"}  # names of dimensions
 # Up to how many elements a constant is written out.
 _FEW = 8
 
@@ -158,7 +159,8 @@ class Formulas:
         if variable not in self.leaves:
             self.leaves[variable] = self._new_leaf(variable)
         leaf = self.leaves[variable]
-        if variable.owner is not None and isinstance(variable.owner.op, HasInnerGraph):
+        is_inner = variable.owner is not None and isinstance(variable.owner.op, HasInnerGraph)
+        if is_inner and variable not in self.gradients and variable not in self._losses:
             return call(type(variable.owner.op).__name__.lower(), [CUT])
         if leaf.of is not None and variable in self.gradients:
             return Tree("", (self._trees[leaf.of],), kind="at", what=leaf)

@@ -29,7 +29,7 @@ from pytensor.link.numba.dispatch.basic import numba_njit
 from updates.distributed.fused import FUSED
 from updates.distributed.operation import AllReduce
 from updates.multi_tensor.function_graph import WRITERS, Conversion
-from updates.multi_tensor.kernel import (
+from updates.multi_tensor.machine_code import (
     compiled,
     contiguous,
     contiguous_type,

@@ -32,6 +32,7 @@ from updates.gradient_transform import (
     tensors_transform,
 )
 from updates.kinds import FINITE, Epsilon, FactorOfEach, Flag, NonNegative, Scalar
+from updates.named_dimensions import names_of
 from updates.norms import joint_norm, mean_over, norm_over, scaled
 
 
@@ -81,7 +82,7 @@ def get_or_compute_grads(loss_or_grads: LossOrGrads, params: Params) -> list[Ten
 def norm_constraint(
     tensor_var: Tensor,
     max_norm: NonNegative,
-    norm_axes: Sequence[int] | None = None,
+    norm_axes: Sequence[int | str] | None = None,
     epsilon: Epsilon = 1e-7,
 ) -> Tensor:
     """Scale down those slices of a tensor whose L2 norm is above a bound.
@@ -91,9 +92,10 @@ def norm_constraint(
     Give it a gradient, or the next value of a weight (as an alternative to weight decay).
 
     max_norm : the bound
-    norm_axes (sequence of int, optional) : the axes that the norm sums over. By default every
-        axis but the one of the units: axis 0 of a matrix (inputs x units), all axes but the
-        first of a tensor of 3 to 5 dimensions (the filters of a convolution)
+    norm_axes (sequence of int or str, optional) : the axes that the norm sums over; named
+        dimensions may be given by name. By default every axis but the one of the units: axis 0
+        of a matrix (inputs x units), all axes but the first of a tensor of 3 to 5 dimensions
+        (the filters of a convolution)
     returns : in a slice that holds an infinity or a NaN, those elements become NaN and the
         others zero
 
@@ -256,6 +258,9 @@ def unit_axes(tensor: Any, axes: Any, name: str = "norm_axes") -> tuple[int, ...
                 f"{name} has no default for a tensor of ndim {ndim}, give the axes to sum over"
             )
         return _all_but_the_units(ndim)
+    names = names_of(tensor)
+    if names is not None and isinstance(axes, Sequence):
+        axes = _axes_named(names, axes, name)
     if not isinstance(axes, Sequence) or not all(isinstance(axis, Integral) for axis in axes):
         raise TypeError(f"{name} must be a sequence of integers such as (0,), got {axes!r}")
     positive = tuple(axis + ndim if axis < 0 else axis for axis in axes)
@@ -266,6 +271,17 @@ def unit_axes(tensor: Any, axes: Any, name: str = "norm_axes") -> tuple[int, ...
     ):
         raise ValueError(f"{name} must name axes of a tensor of ndim {ndim}, each once, got {axes}")
     return positive
+
+
+def _axes_named(names: tuple[str, ...], axes: Any, argument: str) -> list[Any]:
+    """Return the axes that have these names, and what are no names as they are."""
+    axes = [axes] if isinstance(axes, str) else list(axes)
+    for axis in axes:
+        if isinstance(axis, str) and axis not in names:
+            raise ValueError(
+                f"{argument} names {axis!r}, which is not among the dimensions {names}"
+            )
+    return [names.index(axis) if isinstance(axis, str) else axis for axis in axes]
 
 
 def _all_but_the_units(ndim: int) -> tuple[int, ...]:

@@ -38,11 +38,9 @@ from updates.multi_tensor.kernel import (
     Kernel,
     drive_function,
     keep,
-    key_of,
-    never_inlined,
-    out_of_line,
     write_back,
 )
+from updates.multi_tensor.machine_code import key_of, never_inlined, out_of_line
 from updates.multi_tensor.op import TENSOR, MultiTensor
 from updates.private import KERNEL
 

@@ -26,6 +26,8 @@ from pytensor.graph.traversal import apply_ancestors
 from pytensor.tensor.elemwise import DimShuffle, Elemwise
 from pytensor.tensor.type import TensorType
 
+from updates.named_dimensions import before_names, has_names, named_source
+
 # float16 and complex numbers stay with PyTensor's own loops.
 KINDS = "biuf"
 
@@ -124,14 +126,16 @@ class Graph:
         self.equals: dict[Any, list[Any]] = {}
         self.order = self._different(fgraph.toposort())
         self.next_of: dict[Any, Any] = {}
-        for output, source in fgraph.update_mapping.items():
-            self.next_of.setdefault(self.first(fgraph.outputs[output]), fgraph.inputs[source])
-        self.returned = {self.first(variable) for variable in returned(fgraph)}
+        for value, old in updated(fgraph):
+            self.next_of.setdefault(self.first(value), self.first(old[0]))
+        self.returned = {self.first(before_names(variable)) for variable in returned(fgraph)}
         self.of_returned = of_returned(fgraph)
         self.readers: dict[Any, list[Apply]] = {}
+        naming = {v.owner for v in fgraph.outputs if before_names(v) is not v}
         for node in self.order:
-            for variable in self.inputs(node):
-                self.readers.setdefault(variable, []).append(node)
+            if node not in naming:
+                for variable in self.inputs(node):
+                    self.readers.setdefault(variable, []).append(node)
         self._of_patterns = self._find_patterns()
         self.members = self._depths(self._members())
 
@@ -404,6 +408,19 @@ class Reading:
         if isinstance(base, Constant) and is_scalar(base):
             return "constant", base.type.dtype, base.data.tobytes()
         return "leaf", self.leaves.setdefault(base, len(self.leaves))
+
+
+def updated(fgraph: Any) -> list[tuple[Any, list[Any]]]:
+    """Return next values without names, and the variables without names that are the old ones."""
+    pairs = []
+    for output, source in fgraph.update_mapping.items():
+        value, old = before_names(fgraph.outputs[output]), [fgraph.inputs[source]]
+        if has_names(old[0]):
+            readers = [v for node, _ in fgraph.clients[old[0]] for v in node.outputs]
+            old = [v for v in readers if named_source(v) is old[0]]
+        if old:
+            pairs.append((value, old))
+    return pairs
 
 
 def returned(fgraph: Any) -> list[Any]:

@@ -33,6 +33,7 @@ from updates.multi_tensor.regions import (
     is_scalar,
     of_returned,
     regions,
+    updated,
     without_axes,
 )
 from updates.private import KERNEL
@@ -286,12 +287,11 @@ class TensorUpdate(NamedTuple):
 def own_of(fgraph: Any) -> dict[Any, set[Any]]:
     """Return, for what ``MultiTensor`` nodes compute, the variables whose memory it may take."""
     own: dict[Any, set[Any]] = {}
-    for output, source in fgraph.update_mapping.items():
-        value, variable = fgraph.outputs[output], fgraph.inputs[source]
+    for value, old in updated(fgraph):
         node = value.owner
-        if node is not None and isinstance(node.op, MultiTensor) and variable in node.inputs:
-            own.setdefault(value, set()).add(variable)
-    return own
+        if node is not None and isinstance(node.op, MultiTensor):
+            own.setdefault(value, set()).update(set(old).intersection(node.inputs))
+    return {value: variables for value, variables in own.items() if variables}
 
 
 def overwrite(

@@ -143,7 +143,7 @@ def _hessian_times(call: Call, vectors: list[Tensor]) -> list[Tensor]:
         raise ValueError(
             f"PyTensor cannot differentiate the gradients of this loss: {error}"
         ) from error
-    products = provenance.computed_gradients(products, call.params, along, kind="Hu")
+    products = provenance.computed_gradients(products, call.owners, along, kind="Hu")
     return [
         provenance.cast(product, param.dtype)
         for product, param in zip(products, call.params, strict=True)

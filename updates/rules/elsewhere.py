@@ -13,7 +13,6 @@ from pytensor.graph.replace import clone_replace
 
 from updates import provenance
 from updates.call import Call, Tensor, Updates
-from updates.declaration import unnamed
 from updates.kinds import Fraction, LearningRate, NonNegative, WaitingRule
 from updates.norms import joint_norm, ratio
 from updates.rule import joint_rule
@@ -47,8 +46,7 @@ def sam(
     scale = ratio(pt.constant(1), joint_norm(call.grads))
     points = [param + state.cast(rho * scale * grad) for state, param, grad in call]
     grads = _grads_at(call, points)
-    with unnamed():
-        return rule(grads, call.params)
+    return call.stepped_by(rule, grads)
 
 
 @joint_rule(needs_loss=_WHY)
@@ -88,5 +86,5 @@ def nesterov_lookahead(
 def _grads_at(call: Call, points: list[Tensor]) -> list[Tensor]:
     """Return the gradients with other values in the place of the parameters."""
     grads: Any = clone_replace(call.grads, dict(zip(call.params, points, strict=True)))
-    provenance.gradient_at(grads, call.params, points)
+    provenance.gradient_at(grads, call.grads, call.owners, points)
     return grads

@@ -132,7 +132,7 @@ def _factored_size(state: State, squares: Tensor, share: Tensor, min_dim_size: i
         value = squares if averaged_axis is None else mean_over(squares, (averaged_axis,))
         return state.update(average, average + share * (value - average))
 
-    shape = state.param.get_value(borrow=True).shape
+    shape = state.owner.get_value(borrow=True).shape
     shorter, longer = [None, None, *sorted(range(len(shape)), key=shape.__getitem__)][-2:]
     if shorter is None or shape[shorter] < min_dim_size:
         return pt.sqrt(averaged("mean_square"))
@@ -147,7 +147,7 @@ def _rms(tensor: Tensor) -> Tensor:
 
 def _covers(state: State) -> dict[Any, tuple[int, ...]]:
     """Make one state variable for each axis, and map it to the axes that it has."""
-    shape = state.param.get_value(borrow=True).shape
+    shape = state.owner.get_value(borrow=True).shape
     axes = tuple(range(len(shape)))
     # There is nothing to take a maximum over in an empty tensor.
     kept = [(axis,) for axis in axes] if len(shape) > 1 and 0 not in shape else [axes]

@@ -16,9 +16,10 @@ from pytensor.compile.mode import Mode, get_mode
 from pytensor.tensor.variable import TensorVariable
 
 from updates.arguments import is_float_tensor
-from updates.call import checked_updates
+from updates.call import Updates, checked_updates
 from updates.declaration import unnamed
 from updates.loss_graph import default_updates, inputs_of
+from updates.named_dimensions import without_names
 from updates.norms import joint_norm
 from updates.precision import wide
 from updates.state import copy_of
@@ -49,7 +50,7 @@ class Functions:
         mode: Any,
     ) -> None:
         with unnamed():
-            rule_updates = rule(problem.loss, problem.params)
+            rule_updates = rule(*problem.given)
         rule_updates = checked_updates(rule_updates)
         for variable in problem.updates:
             if variable in rule_updates:
@@ -75,7 +76,7 @@ class Functions:
         if monitor_gradients:
             norms |= self._norms("grad", problem.grads)
         if monitor_updates:
-            norms |= self._norms("update", [rule_updates.get(p, p) - p for p in trained])
+            norms |= self._norms("update", [_step(rule_updates, p) for p in trained])
         for name in norms:
             if name in outputs:
                 raise ValueError(
@@ -120,6 +121,11 @@ class Functions:
     def _norms(self, kind: str, tensors: Iterable[Any]) -> dict[str, TensorVariable]:
         names = [f"{kind}({name})" for name in self.param_names]
         return {name: joint_norm([x]) for name, x in zip(names, tensors, strict=True)}
+
+
+def _step(updates: Updates, param: Any) -> Any:
+    """Return by how much a parameter is changed."""
+    return without_names(updates.get(param, param)) - without_names(param)
 
 
 def _distinct_names(params: list[Any]) -> list[str]:

@@ -15,7 +15,7 @@ from pytensor.tensor.subtensor import AdvancedSubtensor, Subtensor
 from pytensor.tensor.type import TensorType
 from pytensor.tensor.variable import TensorVariable
 
-from updates.arguments import checked_grads, checked_loss, kind_of
+from updates.arguments import checked_loss, checked_params, checked_training, kind_of
 from updates.call import Updates, checked_updates
 from updates.loss_graph import inputs_of, params_of
 from updates.rows import whole
@@ -34,14 +34,15 @@ class Problem:
     """
 
     def __init__(self, loss: Any, params: Any, inputs: Any, updates: Any, monitors: Any) -> None:
-        self.loss: Any = checked_loss(loss, "training shows its value")
+        checked_loss(loss, "training shows its value")
         self.updates: Updates = OrderedDict()
         if updates is not None:
             self.updates = checked_updates(updates, may_be_empty=True)
         self.monitors = _checked_monitors(monitors)
         if params is None:
-            params = _found_params(self.loss, self.updates)
-        self.params, self.grads = checked_grads(self.loss, params)
+            params = _found_params(loss, self.updates)
+        self.given = loss, checked_params(params, rows=True)
+        self.params, self.grads, self.loss = checked_training(*self.given)
         needed = inputs_of([self.loss, *self.monitors.values(), *self.updates.values()])
         self.inputs = [
             Input(variable)

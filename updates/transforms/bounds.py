@@ -46,7 +46,7 @@ def apply_norm_constraint(
     param: Tensor,
     proposed: Tensor,
     max_norm: NonNegative,
-    norm_axes: Sequence[int] | None = None,
+    norm_axes: Sequence[int | str] | None = None,
     epsilon: Epsilon = 1e-7,
 ) -> Tensor:
     """Bound the norm of each unit's weights after the step (max-norm regularisation).
@@ -54,7 +54,7 @@ def apply_norm_constraint(
     ``p' = norm_constraint(updates[p], max_norm)``
 
     max_norm : the bound
-    norm_axes (sequence of int, optional) : the axes that a norm sums over, as in
+    norm_axes (sequence of int or str, optional) : the axes that a norm sums over, as in
         `norm_constraint`
     returns : without `params` vectors and scalars are left alone
 
@@ -72,7 +72,7 @@ def apply_norm_constraint(
     array([[0.6, 0.3],
            [0.8, 0.4]])
     """
-    axes = unit_axes(proposed, norm_axes)
+    axes = unit_axes(state.param, norm_axes)
     return norm_constraint(proposed, state.wide(max_norm), axes, state.wide(epsilon))
 
 

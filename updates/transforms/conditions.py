@@ -16,8 +16,8 @@ from pytensor.tensor.variable import TensorVariable
 from updates import provenance
 from updates.arguments import checked_loss, is_float_tensor
 from updates.call import Call, Updates, checked_updates
-from updates.declaration import unnamed
 from updates.kinds import Count, NonNegative, Positive, Share, WaitingRule
+from updates.named_dimensions import has_names, without_names
 from updates.norms import joint_norm
 from updates.rows import choose, touched
 from updates.rule import joint_rule
@@ -71,12 +71,13 @@ def apply_if_finite(
     finite: Any = np.True_
     for variable, new_value in updates.items():
         if is_float_tensor(variable):
-            finite &= pt.isfinite(touched(variable, new_value)).all()
+            finite &= pt.isfinite(without_names(touched(variable, new_value))).all()
     if isinstance(finite, Variable):
         provenance.mark(finite, symbol="finite")
     if max_norm is not None:
         own = [v for v in updates if is_float_tensor(v) and not is_state(v)]
-        steps = [updates[v] - v for v in provenance.stepped(updates) or own]
+        moved = provenance.stepped(updates) or own
+        steps = [without_names(updates[v]) - without_names(v) for v in moved]
         finite &= joint_norm(steps) <= max_norm
     params = tuple(variable for variable in updates if not is_state(variable))
     skipped, in_a_row = (
@@ -145,9 +146,7 @@ def accumulate_gradients(
         total_new = total + grad
         state.update(total, pt.switch(applies, 0, total_new))
         means.append(total_new / every)
-    with unnamed():
-        stepped = rule(means, call.params)
-    for variable, new_value in checked_updates(stepped).items():
+    for variable, new_value in checked_updates(call.stepped_by(rule, means)).items():
         call.updates[variable] = _keep_unless(applies, variable, new_value)
 
 
@@ -210,6 +209,6 @@ def reduce_on_plateau(
 
 def _keep_unless(condition: TensorVariable, variable: Variable, new_value: Variable) -> Any:
     """Return the old value unless a condition holds; a random generator moves on regardless."""
-    if not isinstance(variable, TensorVariable):
+    if not isinstance(variable, TensorVariable) and not has_names(variable):
         return new_value
     return choose(condition, variable, new_value)
