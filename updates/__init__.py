@@ -6,6 +6,7 @@ What there is, by kind; each package lists what it holds:
 - ``updates.gradients``: loss -> gradients, gradients -> gradients
 - ``updates.transforms``: OrderedDict -> OrderedDict; averages of parameters
 - ``updates.chain``: transforms and a rule as one value
+- ``updates.ready_made``: compositions that are ready to use
 - ``updates.schedules``: symbolic step -> symbolic scalar
 - ``updates.training``, ``updates.many_steps``: training loops, and many steps in one call
 - ``updates.hyperparameters``: what is changed between calls without compiling
@@ -25,6 +26,7 @@ from updates.gradients import *
 from updates.transforms import *
 from updates.chain import *
 from updates.schedules import *
+from updates.ready_made import *
 from updates.many_steps import *
 from updates.state_dict import *
 from updates.hyperparameters import *

@@ -321,7 +321,10 @@ def declared(function: Callable[P, T]) -> Callable[P, T]:
             declaration.check(arguments)
             return function(*args, **kwargs)
 
+    signature = inspect.signature(function, eval_str=True)
+    shown = [p.replace(annotation=_plain(p.annotation)) for p in signature.parameters.values()]
     attributes: dict[str, Any] = vars(checked)
+    attributes["__signature__"] = signature.replace(parameters=shown)
     attributes["__declaration__"] = declaration
     export(function)
     return checked
