@@ -172,6 +172,7 @@ TRAINING = {
 }
 
 GOOD: dict[str, dict[str, Any]] = {
+    "advi_optimizer": {"n": 100, "learning_rate": 0.1, "max_norm": 100.0},
     **{name: rule_arguments(name) for name in HYPERPARAMETERS},
     # gradient transforms
     "get_or_compute_grads": {"loss_or_grads": loss, "params": [w, b]},

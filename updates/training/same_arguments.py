@@ -23,7 +23,7 @@ def with_arguments_of(model: Callable[P, Any]) -> Callable[[Callable[..., T]], C
 
     The function gets all of them by name. Its own docstring has the sections in which it differs.
     """
-    signature = inspect.signature(model)
+    signature = inspect.signature(inspect.unwrap(model), eval_str=True)
 
     def decorate(function: Callable[..., T]) -> Callable[P, T]:
         @functools.wraps(function)
