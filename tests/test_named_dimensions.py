@@ -341,6 +341,7 @@ def test_a_dictionary_by_hand():
     np.testing.assert_allclose(*ends, rtol=1e-12)
 
 
+@pytest.mark.filterwarnings("ignore:PyTensor could not link")
 def test_many_steps_take_them():
     """The loop does not know names; what comes out of it has them again."""
     data = pytensor.shared(np.arange(24.0).reshape(8, 3) / 10)

@@ -66,6 +66,13 @@ RESULTS = {
         "histories_are_equal and params_are_equal",
         "nothing_changed and 'checksum does not fit' in damage",
     ],
+    "08_five_posteriors": [
+        "max(max(below[posterior, 'advi_optimizer(n)']) for posterior in POSTERIORS) < 2",
+        "min(below['horseshoe', 'pm.adam at 0.01']) > 10",
+        "min(below['hierarchical regression', \"PyMC's default\"]) > 100",
+        "np.isnan(below['logistic regression', \"pymc-extras' default\"]).all()",
+        "(without['horseshoe'][1:] > 10 * without['horseshoe'][0]).all()",
+    ],
 }
 
 
@@ -106,7 +113,7 @@ def test_the_outputs_are_those_of_one_clean_run(name):
 def test_a_notebook_runs_and_comes_to_what_it_says(name):
     pytest.importorskip("nbclient")
     code = "".join("".join(cell["source"]) for cell in code_cells(name))
-    for module in ("pymc", "gymnasium"):
+    for module in ("pymc", "pymc_extras", "gymnasium"):
         if f"import {module}" in code:
             pytest.importorskip(module)
     checks = "\n".join(f"assert {result}" for result in RESULTS[name])

@@ -17,6 +17,7 @@ from catalogue import RULES
 import updates
 
 pm = pytest.importorskip("pymc")
+posteriors = pytest.importorskip("posteriors")
 callbacks = pytest.importorskip("pymc.variational.callbacks")
 
 SHARED = {
@@ -251,6 +252,29 @@ def test_clipped_and_guarded_a_fit_survives_gradients_that_are_not_finite():
     drawn = approx.sample(100).posterior
     assert np.isfinite(drawn["a"]).all()
     assert np.isfinite(drawn["b"]).all()
+
+
+def test_the_ready_made_optimizer_is_that_composition():
+    n, text = 600, repr(updates.advi_optimizer(600, learning_rate=0.3))
+    ready = fit(updates.advi_optimizer(n, learning_rate=0.3), variance_line(), n=n)
+    rule = updates.adam(learning_rate=updates.one_cycle(0.3, n))
+    assert_equal(ready, fit(Keep(rule, 100.0, guard=True), variance_line(), n=n))
+    assert "clip_by_global_norm(max_norm=100.0" in text
+    assert "one_cycle(peak_value=0.3, steps=600)" in text
+    assert errors(ready).max() < 0.5
+    again = pickle.loads(pickle.dumps(updates.advi_optimizer(n, learning_rate=0.3)))
+    assert_equal(fit(again, variance_line(), n=n), ready)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", posteriors.POSTERIORS)
+def test_the_ready_made_optimizer_fits_what_it_is_given(name):
+    """Within two nats of a run ten times as long; `benchmarks/pymc_fit.py` measures more."""
+    [short, long] = [
+        posteriors.fit(posteriors.POSTERIORS[name](), updates.advi_optimizer(n), n, seed=1)
+        for n in (2_000, 20_000)
+    ]
+    assert short.elbo > long.elbo - 2
 
 
 @pytest.mark.slow

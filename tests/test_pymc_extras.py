@@ -108,6 +108,20 @@ def test_an_interrupted_run_ends_bit_for_bit_like_one_that_was_not(model):
     assert "mu_loc/apply_ema/average" in state.optimizer_state
 
 
+def test_the_ready_made_optimizer_survives_where_their_default_ends_in_nan():
+    random = np.random.default_rng(2)
+    sizes = np.geomspace(0.1, 10, 20)
+    x = random.normal(size=(500, 20)) * sizes
+    y = random.random(500) < 1 / (1 + np.exp(-x @ (random.normal(size=20) / sizes)))
+    with pm.Model() as logistic:
+        logits = pm.Normal("level", 0, 5) + x @ pm.Normal("weights", 0, 5, shape=20)
+        pm.Bernoulli("y", logit_p=logits, observed=y.astype(int))
+    _, default = fitted(None, 100, model=logistic)
+    _, safe = fitted(updates.advi_optimizer(500), 500, model=logistic)
+    assert np.isnan(default.loss_history[-1])
+    assert safe.loss_history[-50:].mean() < 200
+
+
 def test_fit_advi_takes_a_rule_with_a_schedule(model):
     idata = advi.fit_advi(
         model,
