@@ -5,6 +5,7 @@ import pytensor
 import pytensor.tensor as pt
 import pytest
 from catalogue import AS_WRITTEN, COMPOSITIONS, RULES
+from matplotlib.figure import Figure
 
 import updates
 
@@ -221,6 +222,10 @@ def test_a_gradient_may_have_its_dimensions_in_another_order_and_no_others():
     other = px.as_xtensor(np.ones((3, 2)), dims=("in", "unit"))
     with pytest.raises(ValueError, match=r"'w'.*\('in', 'unit'\).*\('in', 'out'\)"):
         updates.sgd([other], [w], 1.0)
+    rows = w.isel({"in": px.as_xtensor([0, 2], dims=("n",))})
+    turned = px.as_xtensor(np.ones((2, 2)), dims=("out", "n"))
+    with pytest.raises(ValueError, match=r"'w'.*\('out', 'n'\).*\('out', 'out'\)"):
+        updates.sgd([turned], [rows], 1.0)
     [v, _, _], _ = model(is_named=False)
     with pytest.raises(ValueError, match=r"'w'.*no named dimensions; give its \.values"):
         updates.sgd([given], [v], 1.0)
@@ -381,3 +386,41 @@ def test_next_values_are_computed_together_and_in_place(returns):
             np.testing.assert_allclose(value, other, rtol=1e-12)
     assert_alike(changes, plain)
     assert places == [variable.get_value(borrow=True).ctypes.data for variable in changes]
+
+
+def test_inputs_with_names_are_trained_on_arrays():
+    [w, _, _], _ = model(is_named=True)
+    x = px.xtensor("x", dims=("n", "in"), shape=(None, 3))
+    loss = ((x.dot(w) - 1) ** 2).mean()
+    before = w.get_value()
+
+    def losses(train):
+        w.set_value(before)
+        rule = updates.sgd(learning_rate=0.1)
+        return updates.minimize(
+            loss, [w], rule=rule, train=[train], max_epochs=20, progress=False
+        ).train["loss"]
+
+    found = losses(X)
+    assert found[-1] < found[0]
+    xarray = pytest.importorskip("xarray")
+    assert losses(xarray.DataArray(X.T, dims=("in", "n"))) == found
+    with pytest.raises(ValueError, match=r"dimensions \('n', 'out'\), the input x has \('n', 'in'"):
+        losses(xarray.DataArray(X, dims=("n", "out")))
+
+
+def test_the_picture_says_the_same_of_both():
+    texts = []
+    for is_named in (True, False):
+        params, loss = model(is_named)
+        axes = Figure().subplots()
+        updates.draw(updates.momentum(loss, params, 0.1), loss, axes=axes)
+        texts.append([text.get_text() for text in axes.texts])
+    assert texts[0] == texts[1] != []
+
+
+def test_gradients_reduced_over_processes_keep_their_names():
+    reduction = pytest.importorskip("updates.distributed")
+    params, loss = model(is_named=True)
+    grads = reduction.allreduce_mean(updates.get_or_compute_grads(loss, params))
+    assert [grad.type.dims for grad in grads] == [param.type.dims for param in params]

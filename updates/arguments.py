@@ -290,13 +290,19 @@ def _in_dimensions_of(param: Any, subject: str, symbol: Any) -> Any:
     if not has_names(symbol):
         return symbol
     names, given = names_of(whole(param)), symbol.type.dims
-    if table_of(param) is not None or names == given:
-        return without_names(symbol)
-    if names is None or set(names) != set(given):
-        has = "no named dimensions" if names is None else f"dimensions {names}"
-        advice = "; give its .values" if names is None else ""
-        raise ValueError(f"{subject} has the dimensions {given}, the parameter has {has}{advice}")
-    return without_names(symbol.transpose(*names))
+    if names is None:
+        raise ValueError(
+            f"{subject} has the dimensions {given}, the parameter has no named dimensions; give "
+            "its .values"
+        )
+    if table_of(param) is not None:  # an index has dimensions of its own
+        names = *given[: len(given) - len(names) + 1], *names[1:]
+        is_same = names == given
+    else:
+        is_same = set(names) == set(given)
+    if not is_same:
+        raise ValueError(f"{subject} has the dimensions {given}, the parameter has {names}")
+    return without_names(symbol if names == given else symbol.transpose(*names))
 
 
 def _check_scalar(loss: Variable) -> None:

@@ -15,6 +15,7 @@ from updates.arguments import checked_tensors
 from updates.declaration import declared
 from updates.distributed.operation import AllReduce
 from updates.distributed.processes import communicator
+from updates.named_dimensions import with_names_of
 from updates.private import REDUCTION_ORDER
 
 with REDUCTION_ORDER.needed():
@@ -144,6 +145,7 @@ def allreduce_sum(grads: Variable | Iterable[Variable], comm: Any = None) -> lis
 
 def _reduced(name: str, grads: Any, comm: Any) -> list[TensorVariable]:
     comm = communicator(comm)
+    grads = list(grads) if hasattr(grads, "__next__") else grads
     tensors = checked_tensors("grads", grads)
     labels = [_label(tensor, index) for index, tensor in enumerate(tensors)]
     # MPI knows no float16.
@@ -154,9 +156,10 @@ def _reduced(name: str, grads: Any, comm: Any) -> list[TensorVariable]:
     ]
     types = [tensor.type for tensor in wide]
     results: Any = AllReduce(name, comm, types, labels)(*wide, return_list=True)
-    return [
+    cast = [
         pt.cast(result, tensor.type.dtype) for result, tensor in zip(results, tensors, strict=True)
     ]
+    return list(map(with_names_of, [grads] if isinstance(grads, Variable) else grads, cast))
 
 
 def _label(tensor: TensorVariable, index: int) -> str:

@@ -14,13 +14,15 @@ from pytensor.compile.sharedvalue import SharedVariable
 from pytensor.graph.basic import Variable
 from pytensor.tensor.type import TensorType
 
+from updates.named_dimensions import has_names, names_of
+
 
 class Input:
     """An input of the compiled function, and what an array must be to take its place."""
 
     def __init__(self, variable: Variable) -> None:
         self.variable = variable
-        is_tensor = isinstance(variable.type, TensorType)
+        is_tensor = isinstance(variable.type, TensorType) or has_names(variable)
         self.dtype: Any = np.dtype(variable.type.dtype) if is_tensor else None
         self.shape: tuple[int | None, ...] = variable.type.shape if is_tensor else ()
         self.ndim: int = getattr(variable.type, "ndim", 0)
@@ -41,6 +43,13 @@ class Input:
             return self._sparse(subject, value)
         if self.dtype is None:
             return value
+        names = names_of(self.variable)
+        if names is not None and hasattr(value, "dims"):  # xarray's own
+            if set(value.dims) != set(names):
+                raise ValueError(
+                    f"{subject} has the dimensions {value.dims}, the input {self} has {names}"
+                )
+            value = value.transpose(*names)
         try:
             array = np.asarray(value)
         except ValueError as error:
