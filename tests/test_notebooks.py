@@ -73,6 +73,11 @@ RESULTS = {
         "np.isnan(below['logistic regression', \"pymc-extras' default\"]).all()",
         "(without['horseshoe'][1:] > 10 * without['horseshoe'][0]).all()",
     ],
+    "09_layers_of_pytensor_ml": [
+        "min(right for _, right in runs.values()) > 0.95",
+        "np.ptp(list(ends.values())) < 1e-6",
+        "max(errors.values()) < 0.02 < np.square(wanted).mean() / 5",
+    ],
 }
 
 
@@ -113,8 +118,8 @@ def test_the_outputs_are_those_of_one_clean_run(name):
 def test_a_notebook_runs_and_comes_to_what_it_says(name):
     pytest.importorskip("nbclient")
     code = "".join("".join(cell["source"]) for cell in code_cells(name))
-    for module in ("pymc", "pymc_extras", "gymnasium"):
-        if f"import {module}" in code:
+    for module in ("pymc", "pymc_extras", "pytensor_ml", "gymnasium"):
+        if re.search(rf"\b(import|from) {module}\b", code):
             pytest.importorskip(module)
     checks = "\n".join(f"assert {result}" for result in RESULTS[name])
     execute.executed(FOLDER / f"{name}.ipynb", checks)
