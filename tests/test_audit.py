@@ -189,6 +189,15 @@ GOOD: dict[str, dict[str, Any]] = {
     "add_weight_decay": {"grads": [x], "params": [w], "weight_decay": 0.1, "mask": [True]},
     "add_l1_penalty": {"grads": [x], "params": [w], "l1": 0.1},
     "add_gradient_noise": {"grads": [x]},
+    # projections
+    "box": {"tensor_var": x, "low": -1.0, "high": 1.0},
+    "non_negative": {"tensor_var": x},
+    "halfspace": {"tensor_var": x, "normal": np.ones((2, 3)), "offset": 0.5},
+    "simplex": {"tensor_var": x, "scale": 1.0, "axis": 1},
+    "l1_ball": {"tensor_var": x, "radius": 1.0, "axis": -1},
+    "l2_ball": {"tensor_var": x, "radius": 1.0, "axis": None},
+    "unit_sphere": {"tensor_var": x, "axis": 0},
+    "apply_projection": {"updates": dictionary, "projection": updates.simplex()},
     # update transforms
     "apply_momentum": {"updates": dictionary},
     "apply_nesterov_momentum": {"updates": dictionary},
@@ -399,6 +408,24 @@ OTHERS = {
     },
     "draw.axes": [(value, TypeError, ("axes", repr(value))) for value in (3, "axes", [w])],
     "norm_axes": AXES,
+    "axis": [
+        ("out", ValueError, ("'out'", "no named dimensions")),
+        (1.0, TypeError, ("an integer", "1.0")),
+        (True, TypeError, ("an integer", "True")),
+        ((0, 1), TypeError, ("an integer", "(0, 1)")),
+        (2, ValueError, ("ndim 2", "2")),
+        (-3, ValueError, ("ndim 2", "-3")),
+    ],
+    "normal": [
+        (None, ValueError, ("finite numbers", "None")),
+        (["a"], ValueError, ("finite numbers", "['a']")),
+        (np.zeros((2, 3)), ValueError, ("not all 0",)),
+        (np.full((2, 3), np.nan), ValueError, ("finite", "nan")),
+        (np.ones(3), ValueError, ("ndim 1", "ndim 2")),
+    ],
+    "projection": [
+        (value, TypeError, ("a projection that waits",)) for value in ("box", None, 0.1, w, [w])
+    ],
     "adaptive_clip.norm_axes": [
         (0, TypeError, ("list",)),
         ("0", TypeError, ("list",)),

@@ -20,7 +20,7 @@ from pytensor.scalar.basic import Pow
 from pytensor.tensor.elemwise import Elemwise
 
 import updates
-from updates import gradients, schedules, transforms
+from updates import gradients, projections, schedules, transforms
 from updates.declaration import Declaration, declaration_of
 from updates.docstrings import Shared, completed
 from updates.kinds import Epsilon, Fraction, Natural, NonNegative, Positive, Scalar
@@ -257,7 +257,10 @@ def evaluated(symbol, form, value):
     return symbol.eval(dict.fromkeys(inputs, value), mode="FAST_COMPILE")
 
 
-@pytest.mark.parametrize(("name", "argument", "value"), scalars(gradients.__all__))
+OF_TENSORS = [*gradients.__all__, *projections.__all__]
+
+
+@pytest.mark.parametrize(("name", "argument", "value"), scalars(OF_TENSORS))
 def test_gradient_transforms_take_numbers_and_symbols_and_refuse_schedules(name, argument, value):
     declaration = declaration_of(getattr(updates, name))
     param = pytensor.shared(np.array([[1.0, -2.0], [3.0, 4.0]]), name="w")
@@ -267,6 +270,7 @@ def test_gradient_transforms_take_numbers_and_symbols_and_refuse_schedules(name,
     given |= {n: BOUND[n] for n in declaration.kinds if n in BOUND}
     given |= {"factor": 0.5} if "factor" in declaration.kinds else {}
     given |= {"weight_decay": 0.5} if "weight_decay" in declaration.kinds else {}
+    given |= {"normal": np.eye(2)} if name == "halfspace" else {}
 
     def value_of(form):
         result = getattr(updates, name)(**{**given, argument: form(value)})
@@ -329,7 +333,7 @@ def test_a_list_of_values_has_them_in_any_form(factory, argument, words):
 
 
 def test_every_scalar_hyperparameter_was_tried():
-    tried = {name for _, name in MAKERS} | {name for name, *_ in scalars(gradients.__all__)}
+    tried = {name for _, name in MAKERS} | {name for name, *_ in scalars(OF_TENSORS)}
     tried |= {name for name, *_ in IN_SCHEDULES} | {"halflife_to_decay", "momentum_updates"}
     assert {name for name, *_ in scalars(updates.__all__)} == tried
 

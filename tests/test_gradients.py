@@ -322,7 +322,7 @@ def test_norms_keep_the_bound_and_gradients_under_it_every_bit(key, first, secon
         if before <= bound:
             assert all(clipped[i].tobytes() == grads[i].tobytes() for i in group)
         else:
-            smallest = np.finfo(dtype).smallest_subnormal
+            smallest = float(np.finfo(dtype).smallest_subnormal)
             assert after <= float(bound) * (1 + 2 * float(np.finfo(dtype).eps)) + 8 * smallest
             for i in group:
                 np.testing.assert_allclose(

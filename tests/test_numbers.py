@@ -42,6 +42,7 @@ UPDATES = {
     "apply_weight_decay": lambda u, loss: updates.apply_weight_decay(u, weight_decay=slow),
     "apply_norm_constraint": lambda u, loss: updates.apply_norm_constraint(u, next(iter(u)), 1.0),
     "apply_bounds": lambda u, loss: updates.apply_bounds(u, low=-1),
+    "apply_projection": lambda u, loss: updates.apply_projection(u, projection=updates.simplex()),
     "apply_if_finite": lambda u, loss: updates.apply_if_finite(u, max_norm=1e3, max_skips=9),
     "reduce_on_plateau": lambda u, loss: updates.reduce_on_plateau(u, loss, every=2, patience=1),
     "freeze": lambda u, loss: updates.freeze(u, lambda param: param.ndim == 0),

@@ -4,6 +4,7 @@ What there is, by kind; each package lists what it holds:
 
 - ``updates.rules``: loss or gradients, parameters -> OrderedDict of shared variable -> next value
 - ``updates.gradients``: loss -> gradients, gradients -> gradients
+- ``updates.projections``: tensor -> nearest tensor of a set
 - ``updates.transforms``: OrderedDict -> OrderedDict; averages of parameters
 - ``updates.chain``: transforms and a rule as one value
 - ``updates.ready_made``: compositions that are ready to use
@@ -23,6 +24,7 @@ from updates.declaration import *
 from updates.state import *
 from updates.rules import *
 from updates.gradients import *
+from updates.projections import *
 from updates.transforms import *
 from updates.chain import *
 from updates.schedules import *

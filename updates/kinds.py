@@ -250,6 +250,20 @@ class Waiting(Kind):
 
 
 @dataclass(frozen=True)
+class Onto(Kind):
+    """A projection that waits for its tensor, or a function of the user's."""
+
+    example = "updates.l2_ball(radius=1.0)"
+
+    def check(self, name: str, value: Any, schedules: bool = True) -> None:
+        if not callable(value) or isinstance(value, Variable):
+            raise wrong_type(name, f"a projection that waits, such as {self.example}", value)
+
+    def described(self, schedules: bool = True) -> tuple[str, str]:
+        return "projection that waits, or function of a tensor", ""
+
+
+@dataclass(frozen=True)
 class OneOf(Kind):
     """One of a few words."""
 
@@ -334,6 +348,7 @@ Count = Annotated[int, Integer(1)]
 Natural = Annotated[int, Integer(0)]
 Flag = Annotated[bool, TrueOrFalse()]
 WaitingRule = Annotated[Callable[..., Any], Waiting()]
+Projection = Annotated[Callable[..., Any], Onto()]
 
 
 class Symbols:

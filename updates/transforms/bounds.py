@@ -3,6 +3,7 @@
 - ``apply_weight_decay``: pull them towards zero, outside the rule
 - ``apply_norm_constraint``: bound the norm of each unit's weights
 - ``apply_bounds``: keep every element between two values
+- ``apply_projection``: keep them in any set that can be projected on
 """
 
 from collections.abc import Sequence
@@ -10,10 +11,12 @@ from collections.abc import Sequence
 import pytensor.tensor as pt
 
 from updates.call import State, Tensor
-from updates.given_numbers import given_as
 from updates.gradients import norm_constraint
 from updates.gradients.constraints import unit_axes
-from updates.kinds import Epsilon, Finite, Mask, NonNegative
+from updates.kinds import Epsilon, Finite, Mask, NonNegative, Projection
+from updates.named_dimensions import with_names_of, without_names
+from updates.projections import check_bounds
+from updates.rows import label
 from updates.update_transform import update_transform
 
 
@@ -103,12 +106,48 @@ def apply_bounds(
     >>> float(w.get_value())
     0.0
     """
-    if low is None and high is None:
-        raise ValueError("low and high are both missing, give at least one of them")
-    if low is not None and high is not None:
-        lowest, highest = given_as(low), given_as(high)
-        if lowest is not None and highest is not None and lowest > highest:
-            raise ValueError(f"low must be <= high, got low={lowest} and high={highest}")
+    check_bounds(low, high)
     if low is not None:
         proposed = pt.maximum(proposed, low)
     return proposed if high is None else pt.minimum(proposed, high)
+
+
+@update_transform
+def apply_projection(
+    state: State,
+    param: Tensor,
+    proposed: Tensor,
+    projection: Projection,
+) -> Tensor:
+    """Move parameters to the nearest point of a set after every step: projected steps.
+
+    ``p' = projection(updates[p])``
+
+    projection (projection that waits, or function of a tensor) : `simplex`, `l1_ball`, `l2_ball`,
+        `box`, `non_negative`, `halfspace`, `unit_sphere`, without their tensor, as
+        ``updates.simplex(axis=1)``, or a function of yours from the proposed next value to another
+        of its dtype and shape. Each parameter is projected by itself: give `params` those that
+        belong into the set
+    returns : the state of the rule is that of the step before it was projected
+
+    `apply_bounds` : a box, with bounds that may be schedules
+    `apply_norm_constraint` : Lasagne's bound on the norm of each unit
+
+    Goldstein (1964), "Convex programming in Hilbert space", Bulletin of the AMS 70(5).
+
+    >>> import numpy as np, pytensor, updates
+    >>> w = pytensor.shared(np.array([0.5, 0.5]), name="w")
+    >>> plain = updates.sgd((w * np.array([1.0, 2.0])).sum(), [w], learning_rate=0.25)
+    >>> onto = updates.simplex()
+    >>> step = pytensor.function([], updates=updates.apply_projection(plain, projection=onto))
+    >>> _ = step()
+    >>> w.get_value()
+    array([0.625, 0.375])
+    """
+    projected = projection(with_names_of(state.owner, proposed))
+    if getattr(getattr(projected, "type", None), "ndim", None) != proposed.type.ndim:
+        raise TypeError(
+            f"projection must return a tensor of ndim {proposed.type.ndim} for "
+            f"{label(state.owner, 0)}, got {projected!r}"
+        )
+    return without_names(projected)
