@@ -227,6 +227,14 @@ GOOD: dict[str, dict[str, Any]] = {
     # schedules
     "constant_schedule": {"value": 0.1},
     "piecewise_constant": {"boundaries": [2, 3], "values": [0.1, 0.2, 0.3]},
+    "piecewise_interpolate": {"boundaries": [2, 3], "values": [0.1, 0.2, 0.3]},
+    "warmup_stable_decay": {
+        "peak_value": 0.1,
+        "steps": 10,
+        "warmup_steps": 2,
+        "decay_steps": 3,
+        "shape": "sqrt",
+    },
     "step_decay": {"initial_value": 0.1, "steps": 3},
     "linear_schedule": {"initial_value": 0.1, "end_value": 0.2, "steps": 3},
     "polynomial_decay": {"initial_value": 0.1, "end_value": 0.2, "steps": 3},
@@ -473,6 +481,9 @@ OTHERS = {
         ([0.1, lambda: 0.1], ValueError, ("failed",)),
     ],
     "shape": [(shape, ValueError, ("'cosine' or 'linear'",)) for shape in ("sine", None, 3, True)],
+    "warmup_stable_decay.shape": [
+        (shape, ValueError, ("'linear' or 'cosine' or 'sqrt'",)) for shape in ("sine", None, 3)
+    ],
 }
 
 WRONG_KINDS = ["0.1", True, 0.1j, [0.1], np.array(0.1), object()]

@@ -60,6 +60,8 @@ SCHEDULES = {
     "cosine_decay": slow,
     "cosine_restarts": updates.cosine_restarts(0.1, 2, decay=0.5),
     "one_cycle": updates.one_cycle(0.1, 4),
+    "piecewise_interpolate": updates.piecewise_interpolate([2, 4], [0.1, half, 0.01]),
+    "warmup_stable_decay": updates.warmup_stable_decay(0.1, 6, 2, 2, shape="sqrt"),
     "warmup": updates.warmup(updates.step_decay(0.1, 2), 2),
     "join_schedules": updates.join_schedules([slow, 0.1], [2]),
 }

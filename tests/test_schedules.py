@@ -32,10 +32,12 @@ from updates.schedules import (
     linear_schedule,
     one_cycle,
     piecewise_constant,
+    piecewise_interpolate,
     polynomial_decay,
     schedule_values,
     step_decay,
     warmup,
+    warmup_stable_decay,
 )
 from updates.schedules.compositions import halflife_decay
 
@@ -78,6 +80,17 @@ TABLE = [
         "piecewise_constant(boundaries=(3, 7), values=(1, 0.5, 0.25))",
     ),
     (step_decay(0.1, 10), 0.0, "step_decay(initial_value=0.1, steps=10)"),
+    (
+        piecewise_interpolate([3, 7], [1, 0.5, 0.25], shape="cosine"),
+        0.25,
+        "piecewise_interpolate(boundaries=(3, 7), values=(1, 0.5, 0.25), shape='cosine')",
+    ),
+    (
+        warmup_stable_decay(0.1, 20, 5, 5, end_value=0.01),
+        0.01,
+        "warmup_stable_decay(peak_value=0.1, steps=20, warmup_steps=5, decay_steps=5, "
+        "end_value=0.01)",
+    ),
     (
         linear_schedule(0.1, 0.3, 10, 5),
         0.3,
@@ -384,6 +397,51 @@ def test_lists_may_come_as_iterators():
         "values": (0.1, 0.2, 0.3),
     }
     assert listed == updates.piecewise_constant(iter([2, 4]), iter([0.1, 0.2, 0.3]))
+
+
+# optax.piecewise_interpolate_schedule(shape, 1.0, {4: 0.1, 8: 0.5}) at 0, 1, 2, 4, 5, 7, 8, 10.
+INTERPOLATED = {
+    "linear": [1.0, 0.775, 0.55, 0.1, 0.0875, 0.0625, 0.05, 0.05],
+    "cosine": [1.0, 0.8681980515339, 0.55, 0.1, 0.0926776695296637, 0.0573223304703363, 0.05, 0.05],
+}
+
+
+@pytest.mark.parametrize("shape", INTERPOLATED)
+def test_piecewise_interpolate_is_that_of_optax(shape):
+    schedule = piecewise_interpolate([4, 8], [1.0, 0.1, 0.05], shape=shape)
+    got = schedule([0, 1, 2, 4, 5, 7, 8, 10]).eval(mode="FAST_COMPILE")
+    np.testing.assert_allclose(got, INTERPOLATED[shape], rtol=1e-12)
+
+
+FALLS = {
+    "linear": lambda s: 1 - s,
+    "cosine": lambda s: (1 + math.cos(math.pi * s)) / 2,
+    "sqrt": lambda s: 1 - math.sqrt(s),
+}
+
+
+@pytest.mark.parametrize("shape", FALLS)
+@pytest.mark.parametrize(("steps", "up", "down"), [(20, 5, 8), (12, 4, 8), (3, 1, 1)])
+def test_warmup_stable_decay_goes_up_along_and_down(shape, steps, up, down):
+    schedule = warmup_stable_decay(0.3, steps, up, down, 0.1, 0.02, shape)
+    got = schedule(np.arange(steps + 4)).eval(mode="FAST_COMPILE")
+    for t, value in enumerate(got):
+        expected = 0.1 + (0.3 - 0.1) * t / up if t < up else 0.3
+        if t >= steps - down:
+            left = FALLS[shape](min((t - steps + down) / down, 1))
+            expected = 0.02 + (0.3 - 0.02) * left
+        assert abs(value - expected) < 1e-15
+    straight = join_schedules([linear_schedule(0.1, 0.3, up), 0.3], [up])
+    np.testing.assert_array_equal(
+        got[: steps - down], straight(np.arange(steps - down)).eval(mode="FAST_COMPILE")
+    )
+
+
+def test_parts_that_do_not_fit_are_refused():
+    with pytest.raises(ValueError, match=r"steps must be at least .*, got 9 < 5 \+ 5"):
+        warmup_stable_decay(0.1, 9, 5, 5)(0)
+    with pytest.raises(ValueError, match="values must be one more than boundaries, got 2 and 2"):
+        piecewise_interpolate([1, 2], [0.1, 0.2])(0)
 
 
 def test_every_schedule_is_tested_and_documented():

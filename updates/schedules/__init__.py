@@ -4,6 +4,7 @@
 - ``linear_schedule``, ``polynomial_decay``: from one value to another
 - ``exponential_decay``, ``inverse_time_decay``, ``inverse_sqrt``: ever slower
 - ``cosine_decay``, ``cosine_restarts``, ``one_cycle``: half waves
+- ``piecewise_interpolate``, ``warmup_stable_decay``: through given points
 - ``warmup``, ``join_schedules``, ``halflife_to_decay``: from schedules to schedules
 - ``schedule_values``: the current value of every schedule in a dictionary of updates
 - ``Schedule``: what all of them make
@@ -22,6 +23,7 @@ from typing import TYPE_CHECKING
 from updates.schedules.schedule import *
 from updates.schedules.decays import *
 from updates.schedules.waves import *
+from updates.schedules.points import *
 from updates.schedules.compositions import *
 from updates.declaration import public_names
 

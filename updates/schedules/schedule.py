@@ -251,13 +251,28 @@ def value_at(value: Any, step: Step) -> TensorVariable:
     return value(step) if is_schedule(value) else value
 
 
-def pieces(name: str, items: Any, step: Step, boundaries: Any) -> TensorVariable:
-    """Select the item whose turn it is; each sees the steps since its turn began."""
+def checked_count(name: str, items: Any, boundaries: Any) -> None:
+    """Refuse items that are not one more than what lies between them."""
     if len(items) != len(boundaries) + 1:
         raise ValueError(
             f"{name} must be one more than boundaries, got {len(items)} and {len(boundaries)} "
             "boundaries"
         )
+
+
+def through(points: list[tuple[Any, Any]], step: Step, shape: str) -> TensorVariable:
+    """Go through points, each a step and a value, in straight lines or half waves."""
+    result = points[0][1]
+    for (left, start), (right, end) in pairwise(points):
+        share = pt.clip((as_float(step) - left) / pt.maximum(right - left, 1), 0, 1)
+        share = share if shape == "linear" else 1 - half_wave(share)
+        result = pt.switch(pt.lt(step, left), result, between(start, end, share))
+    return result
+
+
+def pieces(name: str, items: Any, step: Step, boundaries: Any) -> TensorVariable:
+    """Select the item whose turn it is; each sees the steps since its turn began."""
+    checked_count(name, items, boundaries)
     result = value_at(items[0], step)
     for boundary, item in zip(boundaries, items[1:], strict=True):
         value = value_at(item, pt.maximum(step - boundary, 0))

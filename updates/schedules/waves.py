@@ -5,7 +5,6 @@
 - ``one_cycle``: up and far down, in waves or in straight lines
 """
 
-from itertools import pairwise
 from typing import Any
 
 import pytensor.tensor as pt
@@ -22,6 +21,7 @@ from updates.schedules.schedule import (
     half_wave,
     schedule,
     share_of,
+    through,
 )
 
 
@@ -126,9 +126,4 @@ def one_cycle(
     if shape == "linear":
         turns += [(pt.floor(final_fraction * as_float(steps)), low)]
     turns += [(as_float(steps), low / final_divisor)]
-    result = low
-    for (left, start), (right, end) in pairwise(turns):
-        share = pt.clip((as_float(step) - left) / pt.maximum(right - left, 1), 0, 1)
-        share = share if shape == "linear" else 1 - half_wave(share)
-        result = pt.switch(pt.lt(step, left), result, between(start, end, share))
-    return result
+    return through(turns, step, shape)
