@@ -50,7 +50,8 @@ def piecewise_interpolate(
     array([1.  , 0.75, 0.5 , 0.3 , 0.1 , 0.1 ])
     """
     checked_count("values", values, boundaries)
-    return through(list(zip([0, *boundaries], values, strict=True)), step, shape)
+    turns = map(as_float, [0, *boundaries])
+    return through(list(zip(turns, values, strict=True)), step, shape)
 
 
 @schedule
