@@ -16,6 +16,11 @@ def sam_around_momentum(cost: Variable, params: list[Any], eta: float) -> Any:
     return updates.sam(cost, params, updates.momentum_updates(learning_rate=eta))
 
 
+def cautious_adamw(cost: Variable, params: list[Any], eta: float) -> Any:
+    """Step as ``adamw`` where that goes down the gradient."""
+    return updates.cautious(cost, params, updates.adamw(learning_rate=eta))
+
+
 TUNED_RULES: dict[str, tuple[Callable[..., Any], float]] = {
     "sgd": (updates.sgd, 0.03),
     "momentum": (updates.momentum, 0.003),
@@ -48,6 +53,8 @@ TUNED_RULES: dict[str, tuple[Callable[..., Any], float]] = {
     "nadam": (updates.nadam, 0.001),
     "nadamw": (updates.nadamw, 0.001),
     "radam": (updates.radam, 0.001),
+    "laprop": (updates.laprop, 0.0005),
+    "cautious": (cautious_adamw, 0.001),
     "adabelief": (updates.adabelief, 0.001),
     "yogi": (updates.yogi, 0.003),
     "adan": (updates.adan, 0.001),

@@ -154,6 +154,7 @@ RULES = [
     Row("adabelief", updates.adabelief(learning_rate=0.01), ("first_moment", "variance"), True),
     Row("yogi", updates.yogi(learning_rate=0.01), MOMENTS, True),
     Row("radam", updates.radam(learning_rate=0.01), MOMENTS, True),
+    Row("laprop", updates.laprop(learning_rate=0.01), ("second_moment", "momentum"), True),
     Row("adopt", updates.adopt(learning_rate=0.01, beta2=0.99), MOMENTS, True),
     Row("sign_sgd", updates.sign_sgd(learning_rate=0.01), ()),
     Row("signum", updates.signum(learning_rate=0.01), ("mean",)),
@@ -283,6 +284,11 @@ def with_sam(loss, params):
     return updates.sam(loss, params, updates.adamw(learning_rate=0.01), rho=0.1)
 
 
+def with_cautious(loss, params):
+    """Make only the elements of a rule's step that agree with the gradient."""
+    return updates.cautious(loss, params, updates.adamw(learning_rate=0.01))
+
+
 def with_gradient_transforms(loss, params):
     """Change gradients on their way to a rule."""
     grads = updates.get_or_compute_grads(loss, params)
@@ -306,6 +312,7 @@ def with_transforms_and_schedules(loss, params):
 
 COMPOSITIONS = [
     with_sam,
+    with_cautious,
     with_momentum,
     with_nesterov_momentum,
     with_gradient_transforms,

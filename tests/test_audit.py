@@ -153,6 +153,7 @@ sgd = updates.sgd(learning_rate=0.1)
 
 HYPERPARAMETERS = {row.name: row.rule.hyperparameters for row in RULES} | {
     "sam": {"rule": sgd, "rho": 0.05},
+    "cautious": {"rule": sgd},
     "accumulate_gradients": {"rule": sgd, "every": 2},
 }
 
@@ -556,12 +557,12 @@ def cases(owner):
 
 
 def rows_are_refused(owner):
-    return owner == "sam" or any(row.whole and row.name == owner for row in RULES)
+    return owner in ("sam", "cautious") or any(row.whole and row.name == owner for row in RULES)
 
 
 def rounded(owner):
     """Give decays that are 1 in the dtype that they have beside the parameter."""
-    if owner not in rules.__all__ or owner == "sam":
+    if owner not in rules.__all__ or owner in ("sam", "cautious"):
         return
     for argument in arguments(owner)[2:]:
         declared = kind(owner, argument)
@@ -601,6 +602,8 @@ BY_HAND = [
     Case("adam", "*", (loss, [w], *[0.1] * 5), TypeError, ("adam takes",), through=updates.adam()),
     Case("adam", "beta1", 1.0, ValueError, ("beta1", "in [0, 1)"), through=updates.adam(beta1=0.5)),
     Case("sam", "rule", lambda grads, params: 3, TypeError, ("updates", "dictionary", "got 3")),
+    Case("cautious", "rule", lambda g, p: 3, TypeError, ("updates", "dictionary", "got 3")),
+    Case("cautious", "rule", lambda g, p: {x: g}, TypeError, ("shared variables only", "x")),
     Case("get_or_compute_grads", "loss_or_grads", None, TypeError, ("loss_or_grads", "None")),
     Case("step_decay", "stop", 0.1, TypeError, ("'stop'", "did you mean steps")),
     Case("step_decay", "*", (0.1,), TypeError, ("steps is required",)),
@@ -613,6 +616,7 @@ BY_HAND = [
             ("accumulate_gradients", "rule"),
             ("accumulate_gradients", "every"),
             ("sam", "rule"),
+            ("cautious", "rule"),
             ("apply_norm_constraint", "max_norm"),
         ]
     ),

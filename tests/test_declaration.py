@@ -163,6 +163,7 @@ def test_examples_of_docstrings_run(name):
 
 HYPERPARAMETERS = {row.name: row.rule for row in RULES} | {
     "sam": updates.sam(rule=updates.sgd(learning_rate=0.1), rho=0.05),
+    "cautious": updates.cautious(rule=updates.sgd(learning_rate=0.1)),
 }
 BOUND = {"low": -1.0, "high": 1.0, "max_norm": 1.0, "max_value": 1.0, "min_value": -1.0, "l1": 0.1}
 VALUES = {

@@ -162,14 +162,19 @@ NUMBERS |= {"a finite number >= 1": (1.4321, 2.5)}
 WITHIN_ALL_OTHERS = (0.4321, 0.75)
 GIVEN = {  # what is no number and must be given, or is needed for all numbers to count
     "sam": {"rule": updates.sgd(learning_rate=0.1)},
+    "cautious": {"rule": updates.sgd(learning_rate=0.1)},
     "accumulate_gradients": {"rule": updates.sgd(learning_rate=0.1), "every": 2},
     "reduce_on_plateau": {"patience": 1},
     "one_cycle": {"shape": "linear"},
     "warmup": {"schedule": updates.constant_schedule(0.2)},
+    "warmup_stable_decay": {"steps": 9},
+    "halfspace": {"normal": np.ones_like(parameters()[0].get_value())},
     "join_schedules": {"schedules": [0.2, updates.constant_schedule(0.1)]},
 }
 FURTHER = {  # further numbers in these, by their keys
+    "warmup_stable_decay": {"sgd/learning_rate/steps": 9},
     "sam": {"sgd/learning_rate": 0.1},
+    "cautious": {"sgd/learning_rate": 0.1},
     "warmup": {"sgd/learning_rate/schedule/value": 0.2},
     "join_schedules": {
         "sgd/learning_rate/schedules/0": 0.2,

@@ -56,7 +56,7 @@ def make_updates(case, loss, loss_or_grads, params):
     if "rule" not in kwargs:
         return getattr(updates, name)(loss_or_grads, params, **kwargs)
     inner = named_rule(kwargs.pop("rule"))
-    if name in ("sam", "accumulate_gradients"):
+    if name in ("sam", "accumulate_gradients", "cautious"):
         return getattr(updates, name)(loss_or_grads, params, inner, **kwargs)
     if name == "reduce_on_plateau":
         kwargs["loss"] = loss

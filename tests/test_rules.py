@@ -30,7 +30,7 @@ def cube_schedule(step):
 
 
 def test_every_rule_is_in_the_table():
-    assert {row.name for row in RULES} | {"momentum_updates", "sam"} == set(rule_names)
+    assert {row.name for row in RULES} | {"momentum_updates", "sam", "cautious"} == set(rule_names)
 
 
 # --- 1. Order-independent -------------------------------------------------------------------

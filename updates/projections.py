@@ -276,6 +276,9 @@ def _normal(tensor: Tensor, normal: Any) -> Any:
     n: Any = pt.cast(pt.as_tensor_variable(normal), wide(tensor.type.dtype))
     if n.type.ndim != tensor.type.ndim:
         raise ValueError(f"normal has ndim {n.type.ndim}, the tensor has ndim {tensor.type.ndim}")
+    lengths = zip(n.type.shape, tensor.type.shape, strict=True)
+    if any(None not in pair and pair[0] != pair[1] for pair in lengths):
+        raise ValueError(f"normal has shape {n.type.shape}, the tensor has {tensor.type.shape}")
     return n
 
 

@@ -1,4 +1,4 @@
-"""Compute peers.json: trajectories and schedules of optax, PyTorch and madgrad.
+"""Compute peers.json: trajectories and schedules of optax, PyTorch, madgrad, pytorch_optimizer.
 
 Every case trains the same few parameters for 50 steps in float64 with a peer's optimizer and
 holds the parameters after 1, 10 and 50 steps, beside the arguments with which this library's rule
@@ -42,6 +42,7 @@ import jax.numpy as jnp
 import madgrad
 import numpy as np
 import optax
+import pytorch_optimizer
 import torch
 
 STEPS = (1, 10, 50)
@@ -142,6 +143,14 @@ def by_torch(optimizer_class, case):
         )
 
 
+def by_cautious(case):
+    """Let the peer of the inner rule mask its own steps."""
+    rule, kwargs = case["kwargs"]["rule"]
+    peer = {"laprop": "pytorch_optimizer.LaProp", "lion": "pytorch_optimizer.Lion"}[rule]
+    kwargs = translated(peer, kwargs) | {"cautious": True}
+    return by_torch(named(peer), case | {"peer_kwargs": kwargs})
+
+
 def by_sam(case):
     """Take the gradient uphill, at ``p + rho * g / ||g||``, and the inner rule's step at p."""
     loss, rho, inner = jax_loss(case["problem"]), case["kwargs"]["rho"], inner_optimizer(case)
@@ -234,6 +243,7 @@ def by_contrib_sam(case):
 
 # Where the peer is no optimizer that takes its arguments: the driver, and what it evaluates.
 DRIVERS = {
+    "pytorch_optimizer, cautious": (by_cautious, "the peer of the inner rule, cautious=True"),
     "sam, by hand": (by_sam, "inner rule on grad(p + rho * g / norm(g))"),
     "optax.contrib.sam": (
         by_contrib_sam,
@@ -266,7 +276,9 @@ def inner_optimizer(case):
 
 def named(peer):
     package, _, path = peer.partition(".")
-    return operator.attrgetter(path)({"madgrad": madgrad, "optax": optax, "torch": torch}[package])
+    packages = {"madgrad": madgrad, "optax": optax, "torch": torch}
+    packages["pytorch_optimizer"] = pytorch_optimizer
+    return operator.attrgetter(path)(packages[package])
 
 
 def with_wide_counters(optimizer):
@@ -347,7 +359,8 @@ PEER_NAMES = {
 def translated(peer, kwargs):
     """Give the peer's arguments for this library's."""
     kwargs = dict(kwargs)
-    if peer.startswith(("torch.", "optax.contrib.prodigy")) and "beta1" in kwargs:
+    pairs = "torch.", "pytorch_optimizer.", "optax.contrib.prodigy"
+    if peer.startswith(pairs) and "beta1" in kwargs:
         kwargs["betas"] = (kwargs.pop("beta1"), kwargs.pop("beta2"))
     if peer == "torch.optim.Rprop":
         kwargs["etas"] = (kwargs.pop("eta_minus"), kwargs.pop("eta_plus"))
@@ -405,6 +418,7 @@ ADAFACTOR = {"decay_rate": 0.8, "epsilon": 1e-30, "clipping_threshold": 1.0, "we
 ADAFACTOR_OTHERS = {"decay_rate": 0.6, "epsilon": 1e-4, "clipping_threshold": 0.7}
 ADAN_DEFAULTS = {"beta1": 0.98, "beta2": 0.92, "beta3": 0.99, "epsilon": 1e-8, "epsilon_root": 1e-8}
 ADAN = {"beta1": 0.9, "beta2": 0.8, "beta3": 0.95, "epsilon": 1e-2, "epsilon_root": 1e-4}
+LAPROP = {"beta1": 0.9, "beta2": 0.95, "epsilon": 1e-6}
 MUON = {"adam_beta1": 0.8, "adam_beta2": 0.95}
 PRODIGY = {"beta1": 0.9, "beta2": 0.99, "epsilon": 1e-8, "initial_distance": 1e-3}
 PRODIGY_OTHERS = {"beta1": 0.8, "beta2": 0.95, "epsilon": 1e-3, "initial_distance": 1e-2}
@@ -791,6 +805,16 @@ CASES = [
         clip_threshold=(0.3, 2.0),
         update_interval=(1, 3),
     ),
+    *each("laprop", "pytorch_optimizer.LaProp", learning_rate=0.01, **ADAM),
+    # It adds 1e-15 under the root, which is seen where squares are as small.
+    *each("laprop", "pytorch_optimizer.LaProp", learning_rate=0.001, **LAPROP),
+    *[
+        case("cautious", "pytorch_optimizer, cautious", rule=inner)
+        for inner in (
+            ["laprop", {"learning_rate": 0.01, **ADAM}],
+            ["lion", {"learning_rate": 0.01, "beta1": 0.9, "beta2": 0.99, "weight_decay": 0.0}],
+        )
+    ],
     *[
         case("sam", peer, rho=rho, rule=inner)
         for inner in (
@@ -966,7 +990,7 @@ def written(content):
 
 def main():
     in_float64()
-    packages = ("numpy", "jax", "optax", "torch", "madgrad")
+    packages = ("numpy", "jax", "optax", "torch", "madgrad", "pytorch_optimizer")
     content = {
         "versions": {"python": platform.python_version(), **{p: version(p) for p in packages}},
         "steps": STEPS,

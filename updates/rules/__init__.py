@@ -20,6 +20,7 @@ from updates.rules.distance import *
 from updates.rules.averaging import *
 from updates.rules.curvature import *
 from updates.rules.elsewhere import *
+from updates.rules.around import *
 from updates.declaration import public_names
 
 if not TYPE_CHECKING:  # type checkers cannot evaluate it, and see what is imported above

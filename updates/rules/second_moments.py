@@ -4,6 +4,7 @@
 - ``yogi``: a mean square that changes by no more than the new square
 - ``radam``: the mean square, once enough gradients are in it to be trusted
 - ``adopt``: the mean square of earlier gradients only
+- ``laprop``: the mean square, by which each gradient is divided before the mean is taken
 """
 
 import pytensor.tensor as pt
@@ -186,3 +187,43 @@ def _rectification(state: State, beta2: Fraction, threshold: Positive) -> tuple[
     length, longest = (pt.switch(is_reliable, n, 5) for n in (length, longest))
     square = (length - 4) * (length - 2) * longest / ((longest - 4) * (longest - 2) * length)
     return is_reliable, state.cast(pt.sqrt(square))
+
+
+@rule
+def laprop(
+    state: State,
+    param: Tensor,
+    grad: Tensor,
+    learning_rate: LearningRate = 0.0004,
+    beta1: Fraction = 0.9,
+    beta2: Fraction = 0.999,
+    epsilon: Epsilon = 1e-15,
+) -> Tensor:
+    """LaProp: momentum over gradients that are already divided by their size.
+
+    - ``v' = b2*v + (1 - b2)*g^2``
+    - ``m' = b1*m + (1 - b1)*lr*g / ((sqrt(v') + eps) / sqrt(1 - b2^t))``
+    - ``p' = p - m' / (1 - b1^t)``
+
+    In Adam one large gradient shrinks the momentum that came before it; here it shrinks itself
+    alone, so that `beta1` may be larger, and `beta2` smaller, than Adam's. The learning rate is
+    in the momentum: a step keeps the rate of its time.
+
+    beta1 : decay of the momentum
+    beta2 : decay of the mean square
+    state : second_moment, momentum, step
+
+    `adamw` : divides the mean instead (``weight_decay=0``)
+
+    Ziyin, Wang, Ueda (2020), "LaProp: Separating Momentum and Adaptivity in Adam",
+    arXiv:2002.04839.
+    """
+    second_moment = state.average("second_moment", grad**2, beta2)
+    size = (pt.sqrt(second_moment) + epsilon) / _debias_root(state, beta2)
+    momentum = state.average("momentum", learning_rate * grad / size, beta1)
+    return param - state.unbiased(momentum, beta1)
+
+
+@once_a_call
+def _debias_root(state: State, decay: Fraction) -> Tensor:
+    return state.cast(pt.sqrt(1 - decay**state.time))
