@@ -18,7 +18,7 @@ METADATA = {
 }
 
 
-def executed(path: Path, checks: str = "") -> Any:
+def executed(path: Path, checks: str = "", instead: tuple[str, str] = ("", "")) -> Any:
     """Run a notebook and return it with the new outputs.
 
     Parameters
@@ -27,6 +27,8 @@ def executed(path: Path, checks: str = "") -> Any:
         The notebook; it runs in its own folder.
     checks : str, optional
         Code to run after it, in a cell of its own.
+    instead : pair of str, optional
+        What of its code to replace, and by what.
 
     Raises
     ------
@@ -37,6 +39,8 @@ def executed(path: Path, checks: str = "") -> Any:
     import nbformat
 
     notebook = nbformat.read(path, as_version=4)
+    for cell in notebook.cells:
+        cell.source = cell.source.replace(*instead) if instead[0] else cell.source
     if checks:
         notebook.cells.append(nbformat.v4.new_code_cell(checks))
     nbclient.NotebookClient(

@@ -81,6 +81,10 @@ RESULTS = {
 }
 
 
+# What the tests run shorter than the notebook does.
+INSTEAD = {"08_five_posteriors": ("seeds = 2_000, (1, 2, 3)", "seeds = 2_000, (1,)")}
+
+
 def code_cells(name):
     return [cell for cell in NOTEBOOKS[name]["cells"] if cell["cell_type"] == "code"]
 
@@ -122,4 +126,6 @@ def test_a_notebook_runs_and_comes_to_what_it_says(name):
         if re.search(rf"\b(import|from) {module}\b", code):
             pytest.importorskip(module)
     checks = "\n".join(f"assert {result}" for result in RESULTS[name])
-    execute.executed(FOLDER / f"{name}.ipynb", checks)
+    instead = INSTEAD.get(name, ("", ""))
+    assert instead[0] in code
+    execute.executed(FOLDER / f"{name}.ipynb", checks, instead)
