@@ -133,8 +133,9 @@ def test_fit_advi_takes_a_rule_with_a_schedule(model):
     assert abs(float(idata.posterior["mu"].mean()) - VALUES.mean()) < 0.2
 
 
-@pytest.mark.parametrize("backend", ["numba", "jax"])
+@pytest.mark.parametrize("backend", ["numba", "jax", "c"])
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:PyTensor could not link")
 @pytest.mark.filterwarnings("ignore:The RandomType SharedVariables")
 def test_their_backends_take_the_same_steps(backend, model):
     rule = updates.chain(
@@ -144,7 +145,7 @@ def test_their_backends_take_the_same_steps(backend, model):
         trainer = advi.Trainer(optimizer=rule, random_seed=3, backend=backend)
         trainer.fit(5, random_seed=0)
     expected = fitted(rule, 5, model=model)[1]
-    if backend == "numba":  # JAX draws other numbers
+    if backend != "jax":  # which draws other numbers
         assert_same_values(trainer.state.params, expected.params, 1e-10)
     assert np.isfinite(trainer.state.loss_history).all()
 

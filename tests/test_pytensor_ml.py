@@ -168,3 +168,18 @@ def test_a_transformer_trains():
     model = Model(output, compile_kwargs={"mode": MODE}).initialize(0)
     losses, _ = trained(RULE, 40, model, (sequences, means))
     assert losses[-1] < 0.5 * losses[0]
+
+
+@pytest.mark.filterwarnings("ignore:Skipping", "ignore:The RandomType SharedVariables")
+@pytest.mark.parametrize("mode", ["NUMBA", "JAX", pytest.param("CVM", marks=pytest.mark.slow)])
+def test_the_backends_take_the_same_steps(mode):
+    if mode == "JAX":
+        pytest.importorskip("jax")
+
+    def losses(mode):
+        layers = Linear("fc1", n_in=4, n_out=8), BatchNorm("bn", n_in=8), ReLU()
+        output = Sequential(*layers, Linear("fc2", n_in=8, n_out=1))(Input("X", shape=(None, 4)))
+        model = Model(output, compile_kwargs={"mode": mode}).initialize(0)
+        return trained(RULE, 4, model)[0]
+
+    np.testing.assert_allclose(losses(mode), losses(MODE), rtol=1e-5)

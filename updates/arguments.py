@@ -6,6 +6,8 @@
 - ``checked_grads``: parameters and one gradient each, with the names of their dimensions
 - ``checked_loss``: a loss, for a rule that cannot do with its gradients
 - ``checked_tensors``: a list of floating-point tensors
+- ``kept``, ``as_items``: what can be gone through once, and one or several, as a list
+- ``renamed``: tensors with the names of those that were given
 - ``in_types_of``: gradients or next values in the types of their parameters
 - ``is_float_tensor``, ``kind_of``: what a tensor must be, and how messages name its type
 """
@@ -118,10 +120,9 @@ class Training(NamedTuple):
 
 def checked_grads(loss_or_grads: Any, params: Any) -> tuple[list[Any], list[Any]]:
     """Return parameters and their gradients as two lists, or say what does not match."""
-    params = _kept(params)
+    params = kept(params)
     training = checked_training(loss_or_grads, params)
-    grads = [with_names_of(p, g) for p, g in zip(_as_items(params), training.grads, strict=True)]
-    return _as_items(params), grads
+    return as_items(params), renamed(params, training.grads)
 
 
 def checked_training(
@@ -131,10 +132,10 @@ def checked_training(
 
     With `needs_loss`, which says why, gradients cannot take the place of the loss.
     """
-    loss_or_grads, given = _kept(loss_or_grads), _kept(given)
+    loss_or_grads, given = kept(loss_or_grads), kept(given)
     _check_order(loss_or_grads, given)
     if needs_loss:
-        checked_loss(loss_or_grads, needs_loss)
+        _check_is_loss(loss_or_grads, needs_loss)
     given = checked_params(given, rows=rows)
     params, loss = list(map(stand_in, given)), None
     if isinstance(loss_or_grads, Variable):
@@ -164,11 +165,7 @@ def checked_training(
 
 def checked_loss(loss: Any, why: str) -> Variable:
     """Return the loss itself, or say why gradients cannot take its place."""
-    if not isinstance(loss, Variable):
-        raise TypeError(
-            f"needs the loss itself and not its gradients, because {why}; got {loss!r} of type "
-            f"{type(loss).__name__}"
-        )
+    _check_is_loss(loss, why)
     loss = lowered(loss)
     _check_scalar(loss)
     return loss
@@ -187,6 +184,11 @@ def checked_tensors(name: str, tensors: Any) -> list[TensorVariable]:
     if not checked:
         raise ValueError(f"{name} is empty, give at least one tensor")
     return checked
+
+
+def renamed(given: Any, tensors: Iterable[Any]) -> list[Any]:
+    """Return tensors with the names that those which were given have, one or a list."""
+    return list(map(with_names_of, as_items(given), tensors))
 
 
 def checked_tensor(name: str, tensor: Any) -> TensorVariable:
@@ -224,14 +226,14 @@ def kind_of(something: Any) -> str:
     return str(something.type if isinstance(something, Variable) else type(something).__name__)
 
 
-def _kept(argument: Any) -> Any:
+def kept(argument: Any) -> Any:
     """Make a list of what can be gone through once only."""
     return list(argument) if hasattr(argument, "__next__") else argument
 
 
 def _check_order(loss_or_grads: Any, params: Any) -> None:
     """Refuse parameters where the loss or the gradients belong, and the other way round."""
-    first, second = _as_items(loss_or_grads), _as_items(params)
+    first, second = as_items(loss_or_grads), as_items(params)
     given_params = first and all(isinstance(item, SharedVariable) for item in first)
     given_grads = second and all(
         isinstance(item, Variable)
@@ -249,7 +251,8 @@ def _check_order(loss_or_grads: Any, params: Any) -> None:
         )
 
 
-def _as_items(argument: Any) -> list[Any]:
+def as_items(argument: Any) -> list[Any]:
+    """Return one variable, or several, as a list; of anything else an empty one."""
     if isinstance(argument, Variable):
         return [argument]
     is_list = isinstance(argument, Iterable) and not isinstance(argument, _NOT_A_LIST)
@@ -303,6 +306,14 @@ def _in_dimensions_of(param: Any, subject: str, symbol: Any) -> Any:
     if not is_same:
         raise ValueError(f"{subject} has the dimensions {given}, the parameter has {names}")
     return without_names(symbol if names == given else symbol.transpose(*names))
+
+
+def _check_is_loss(loss: Any, why: str) -> None:
+    if not isinstance(loss, Variable):
+        raise TypeError(
+            f"needs the loss itself and not its gradients, because {why}; got {loss!r} of type "
+            f"{type(loss).__name__}"
+        )
 
 
 def _check_scalar(loss: Variable) -> None:

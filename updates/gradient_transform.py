@@ -19,7 +19,15 @@ from pytensor.graph.basic import Variable
 from pytensor.tensor.sharedvar import TensorSharedVariable
 
 from updates import provenance
-from updates.arguments import Params, checked_tensor, checked_tensors, checked_training
+from updates.arguments import (
+    Params,
+    as_items,
+    checked_tensor,
+    checked_tensors,
+    checked_training,
+    kept,
+    renamed,
+)
 from updates.call import Tensor
 from updates.declaration import Declaration, Deferred, declare, parameters_of, waited_for
 from updates.docstrings import Shared, required
@@ -201,18 +209,18 @@ def _transform(
     def run_all(arguments: dict[str, Any]) -> Any:
         if isinstance(arguments[first], Mapping):
             return of_mapping(arguments.pop(first), arguments)
-        named = arguments.pop(first)
-        named = list(named) if hasattr(named, "__next__") else named
+        named = kept(arguments.pop(first))
         given = tensors = checked_tensors(first, named)
-        named = [named] if isinstance(named, Variable) else named
         params: list[Any] = []
         if needs_params:
-            params, tensors, _ = checked_training(named, arguments.pop("params"), rows=False)
+            params, tensors, _ = checked_training(
+                as_items(named), arguments.pop("params"), rows=False
+            )
         grads = Gradients(declaration.name, tensors, arguments, declaration.kinds, params)
         result = run(grads, *[params] * needs_params, **grads.symbols.in_dtype(grads.wide))
         changed = result[0] if isinstance(result, tuple) else result
         provenance.transformed(declaration.name, given, changed)
-        changed = list(map(with_names_of, named, changed))
+        changed = renamed(named, changed)
         return (changed, *result[1:]) if isinstance(result, tuple) else changed
 
     def of_mapping(grads: Mapping[Any, Any], arguments: dict[str, Any]) -> Any:

@@ -236,31 +236,18 @@ class TrueOrFalse(Kind):
 
 @dataclass(frozen=True)
 class Waiting(Kind):
-    """A rule that waits for its loss and parameters."""
+    """What waits for what it works on: a rule or a projection, or a function of the user's."""
 
-    example = "updates.sgd(learning_rate=0.01)"
-
-    def check(self, name: str, value: Any, schedules: bool = True) -> None:
-        if not callable(value) or isinstance(value, Variable):
-            expected = f"a rule that waits for its loss, such as {self.example}"
-            raise wrong_type(name, expected, value)
-
-    def described(self, schedules: bool = True) -> tuple[str, str]:
-        return "rule that waits, or function of a loss or gradients and of parameters", ""
-
-
-@dataclass(frozen=True)
-class Onto(Kind):
-    """A projection that waits for its tensor, or a function of the user's."""
-
-    example = "updates.l2_ball(radius=1.0)"
+    what: str
+    instead: str
+    example: str
 
     def check(self, name: str, value: Any, schedules: bool = True) -> None:
         if not callable(value) or isinstance(value, Variable):
-            raise wrong_type(name, f"a projection that waits, such as {self.example}", value)
+            raise wrong_type(name, f"a {self.what}, such as {self.example}", value)
 
     def described(self, schedules: bool = True) -> tuple[str, str]:
-        return "projection that waits, or function of a tensor", ""
+        return f"{self.what.removesuffix(' for its loss')}, or {self.instead}", ""
 
 
 @dataclass(frozen=True)
@@ -347,8 +334,16 @@ PositiveNumber = Annotated[float, PlainNumber(POSITIVE)]
 Count = Annotated[int, Integer(1)]
 Natural = Annotated[int, Integer(0)]
 Flag = Annotated[bool, TrueOrFalse()]
-WaitingRule = Annotated[Callable[..., Any], Waiting()]
-Projection = Annotated[Callable[..., Any], Onto()]
+WAITING_RULE = Waiting(
+    "rule that waits for its loss",
+    "function of a loss or gradients and of parameters",
+    "updates.sgd(learning_rate=0.01)",
+)
+WAITING_PROJECTION = Waiting(
+    "projection that waits", "function of a tensor", "updates.l2_ball(radius=1.0)"
+)
+WaitingRule = Annotated[Callable[..., Any], WAITING_RULE]
+Projection = Annotated[Callable[..., Any], WAITING_PROJECTION]
 
 
 class Symbols:

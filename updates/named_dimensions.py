@@ -120,7 +120,7 @@ def lowered_for(loss: Any, params: list[Any], stand_ins: list[Any]) -> tuple[Any
     pairs = zip(params, stand_ins, strict=True)
     named = {param: stand_in.type() for param, stand_in in pairs if param is not stand_in}
     copy: Any = clone_replace(loss, {p: with_names_of(p, tensor) for p, tensor in named.items()})
-    [plain] = lowered_graph([copy])
+    [plain] = _rewritten([copy])
     tensors = [named.get(param, param) for param in params]
     in_place_of = {t: s for t, s in zip(tensors, stand_ins, strict=True) if t is not s}
     loss, *found = clone_replace([plain, *tensors], in_place_of)
@@ -129,8 +129,10 @@ def lowered_for(loss: Any, params: list[Any], stand_ins: list[Any]) -> tuple[Any
 
 def lowered_graph(copy: list[Any]) -> list[Any]:
     """Take the names away in a graph that was copied for that: rewriting changes the graph."""
-    if not any(map(has_names, ancestors(copy))):
-        return copy
+    return _rewritten(copy) if any(map(has_names, ancestors(copy))) else copy
+
+
+def _rewritten(copy: list[Any]) -> list[Any]:
     tensors = list(map(without_names, copy))
     rewritten: Any = rewrite_graph(tensors, include=("lower_xtensor",), clone=False)
     return list(rewritten)

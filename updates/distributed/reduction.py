@@ -11,11 +11,10 @@ from pytensor.graph.basic import Variable
 from pytensor.tensor.variable import TensorVariable
 
 from updates import provenance
-from updates.arguments import checked_tensors
+from updates.arguments import checked_tensors, kept, renamed
 from updates.declaration import declared
 from updates.distributed.operation import AllReduce
 from updates.distributed.processes import communicator
-from updates.named_dimensions import with_names_of
 from updates.private import REDUCTION_ORDER
 
 with REDUCTION_ORDER.needed():
@@ -145,7 +144,7 @@ def allreduce_sum(grads: Variable | Iterable[Variable], comm: Any = None) -> lis
 
 def _reduced(name: str, grads: Any, comm: Any) -> list[TensorVariable]:
     comm = communicator(comm)
-    grads = list(grads) if hasattr(grads, "__next__") else grads
+    grads = kept(grads)
     tensors = checked_tensors("grads", grads)
     labels = [_label(tensor, index) for index, tensor in enumerate(tensors)]
     # MPI knows no float16.
@@ -156,10 +155,13 @@ def _reduced(name: str, grads: Any, comm: Any) -> list[TensorVariable]:
     ]
     types = [tensor.type for tensor in wide]
     results: Any = AllReduce(name, comm, types, labels)(*wide, return_list=True)
-    cast = [
-        pt.cast(result, tensor.type.dtype) for result, tensor in zip(results, tensors, strict=True)
-    ]
-    return list(map(with_names_of, [grads] if isinstance(grads, Variable) else grads, cast))
+    return renamed(
+        grads,
+        [
+            pt.cast(result, tensor.type.dtype)
+            for result, tensor in zip(results, tensors, strict=True)
+        ],
+    )
 
 
 def _label(tensor: TensorVariable, index: int) -> str:
