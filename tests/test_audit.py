@@ -190,6 +190,8 @@ GOOD: dict[str, dict[str, Any]] = {
     "add_weight_decay": {"grads": [x], "params": [w], "weight_decay": 0.1, "mask": [True]},
     "add_l1_penalty": {"grads": [x], "params": [w], "l1": 0.1},
     "add_gradient_noise": {"grads": [x]},
+    "per_example_gradients": {"loss": (x @ w).sum(), "params": [w], "batch": [x]},
+    "differentially_private_mean": {"grads": [x], "max_norm": 1.0, "noise_multiplier": 1.0},
     # projections
     "box": {"tensor_var": x, "low": -1.0, "high": 1.0},
     "non_negative": {"tensor_var": x},
@@ -376,6 +378,12 @@ OTHERS = {
         ("nobody", ValueError, ("'nobody'", "not among")),
         ([b, x], ValueError, ("x", "not among")),
         ([b, 1.0], TypeError, ("1.0",)),
+    ],
+    "batch": [
+        (None, TypeError, ("None",)),
+        ([x, 3.0], TypeError, ("batch[1]", "3.0")),
+        ([x, x], ValueError, ("batch[1]", "twice")),
+        (pt.vector("v"), ValueError, ("batch[0]", "v")),
     ],
     "grads": TENSOR_LISTS,
     "tensor_vars": TENSOR_LISTS,

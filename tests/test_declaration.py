@@ -166,6 +166,7 @@ HYPERPARAMETERS = {row.name: row.rule for row in RULES} | {
     "cautious": updates.cautious(rule=updates.sgd(learning_rate=0.1)),
 }
 BOUND = {"low": -1.0, "high": 1.0, "max_norm": 1.0, "max_value": 1.0, "min_value": -1.0, "l1": 0.1}
+BOUND |= {"noise_multiplier": 0.5}
 VALUES = {
     "a finite number": 0.5,
     "a finite number >= 0": 0.5,

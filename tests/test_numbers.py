@@ -33,6 +33,9 @@ GRADIENTS = {
     "add_weight_decay": lambda g, p: updates.add_weight_decay(g, p, 0.1),
     "add_l1_penalty": lambda g, p: updates.add_l1_penalty(g, p, 0.1),
     "add_gradient_noise": lambda g, p: updates.add_gradient_noise(g),
+    "differentially_private_mean": lambda g, p: updates.differentially_private_mean(
+        [pt.expand_dims(x, 0) for x in g], half, 0.0
+    ),
 }
 UPDATES = {
     "apply_momentum": lambda u, loss: updates.apply_momentum(u),
@@ -97,6 +100,7 @@ def test_everything_is_in_the_tables():
     functions = {*gradients.__all__, *transforms.__all__, *schedules.__all__}
     # Those that return neither updates nor gradients, and those that are among the compositions.
     others = {"get_or_compute_grads", "averages", "use_averages", "accumulate_gradients"}
+    others |= {"per_example_gradients"}  # which transforms no gradients
     others |= {"Schedule", "schedule_values"}
     assert functions - others == {*GRADIENTS, *UPDATES, *SCHEDULES, "halflife_to_decay"}
 

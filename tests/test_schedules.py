@@ -47,7 +47,7 @@ PEERS = {
         "schedules"
     ]
 }
-# The schedule that is to equal each of optax's and PyTorch's.
+# The schedule that is to equal each of the peers'.
 SAME_AS_PEER = {
     "linear": linear_schedule(0.1, 0.01, 40),
     "linear, begin": linear_schedule(0.1, 0.01, 40, begin=5),
@@ -70,6 +70,9 @@ SAME_AS_PEER = {
     "warm-up, exponential": warmup(exponential_decay(0.1, 10, 0.5), 10),
     "joined": join_schedules([linear_schedule(0.0, 0.1, 10), 0.1, cosine_decay(0.1, 20)], [10, 25]),
     "warm restarts": cosine_restarts(0.1, 10, end_value=0.01),
+    "warm-up, stable, linear": warmup_stable_decay(0.1, 50, 10, 20),
+    "warm-up, stable, cosine": warmup_stable_decay(0.1, 50, 10, 20, 0, 0.01, shape="cosine"),
+    "warm-up, stable, sqrt": warmup_stable_decay(0.1, 50, 10, 20, shape="sqrt"),
 }
 # A schedule, its value long after its end, and its repr.
 TABLE = [

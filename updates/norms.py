@@ -2,6 +2,7 @@
 
 - ``sum_of_squares``, ``joint_norm``: over all elements of some tensors
 - ``norm_over``: over some axes of a tensor
+- ``joint_norm_of_rows``: of each row of several matrices taken together
 - ``root_mean_square``: of all elements of a tensor
 - ``mean_over``: the mean over some axes of a tensor
 - ``scaled``: a tensor times a factor that comes of its norm
@@ -37,6 +38,16 @@ def joint_norm(tensors: Iterable[TensorVariable]) -> TensorVariable:
 def norm_over(tensor: TensorVariable, axes: Sequence[int]) -> TensorVariable:
     """Return the L2 norms over some axes, which stay with length 1."""
     return _root([tensor], lambda widened: pt.sum(widened[0] ** 2, axis=axes, keepdims=True))
+
+
+def joint_norm_of_rows(matrices: Iterable[TensorVariable]) -> TensorVariable:
+    """Return the L2 norm of each row of all matrices taken together, as a matrix of one column."""
+
+    def squares(widened: Sequence[Any]) -> TensorVariable:
+        sums = [pt.sum(matrix**2, axis=1, keepdims=True) for matrix in widened]
+        return sum(sums[1:], start=sums[0])
+
+    return _root(matrices, squares)
 
 
 def root_mean_square(tensor: TensorVariable) -> TensorVariable:

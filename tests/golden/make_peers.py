@@ -887,6 +887,22 @@ SCHEDULES = {
         "cosine_decay_schedule(0.1, 20)], [10, 25])"
     ),
 }
+# Of an optimizer whose learning rate is 0.1.
+SCHEDULERS = {
+    "warm restarts": (
+        "torch.optim.lr_scheduler.CosineAnnealingWarmRestarts("
+        "optimizer, T_0=10, T_mult=2, eta_min=0.01)"
+    ),
+    "warm-up, stable, linear": (
+        "pytorch_optimizer.get_wsd_schedule(optimizer, 10, 20, 20, cooldown_type='linear')"
+    ),
+    "warm-up, stable, cosine": (
+        "pytorch_optimizer.get_wsd_schedule(optimizer, 10, 20, 20, 0.1, cooldown_type='cosine')"
+    ),
+    "warm-up, stable, sqrt": (
+        "pytorch_optimizer.get_wsd_schedule(optimizer, 10, 20, 20, cooldown_type='1-sqrt')"
+    ),
+}
 
 
 # What is computed
@@ -941,23 +957,23 @@ def sparse_adam():
 
 
 def schedules():
-    """Give the values of optax's schedules, and of PyTorch's warm restarts."""
+    """Give the values of optax's, PyTorch's and pytorch_optimizer's schedules."""
     told = []
     for name, expression in SCHEDULES.items():
         schedule = eval(expression, vars(optax).copy())
         values = [float(schedule(step)) for step in range(SCHEDULE_STEPS)]
         told.append({"name": name, "expression": f"optax.{expression}", "values": values})
-    optimizer = torch.optim.SGD([torch.zeros(())], lr=0.1)
-    scheduler = torch.optim.lr_scheduler.CosineAnnealingWarmRestarts(
-        optimizer, T_0=10, T_mult=2, eta_min=0.01
-    )
-    values = []
-    for _ in range(SCHEDULE_STEPS):
-        values += scheduler.get_last_lr()
-        optimizer.step()
-        scheduler.step()
-    expression = "CosineAnnealingWarmRestarts(SGD(lr=0.1), T_0=10, T_mult=2, eta_min=0.01)"
-    return [*told, {"name": "warm restarts", "expression": expression, "values": values}]
+    for name, expression in SCHEDULERS.items():
+        optimizer = torch.optim.SGD([torch.zeros(())], lr=0.1)
+        packages = {"torch": torch, "pytorch_optimizer": pytorch_optimizer}
+        scheduler = eval(expression, packages, {"optimizer": optimizer})
+        values = []
+        for _ in range(SCHEDULE_STEPS):
+            values += scheduler.get_last_lr()
+            optimizer.step()
+            scheduler.step()
+        told.append({"name": name, "expression": expression, "values": values})
+    return told
 
 
 def in_float64():

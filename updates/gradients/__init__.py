@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from updates.gradients.constraints import *
 from updates.gradients.clipping import *
 from updates.gradients.terms import *
+from updates.gradients.examples import *
 from updates.declaration import public_names
 
 if not TYPE_CHECKING:  # type checkers cannot evaluate it, and see what is imported above

@@ -8,6 +8,7 @@ None of them spreads an infinity or a NaN: it stays in the element where it is.
 """
 
 import warnings
+from collections.abc import Iterable
 from typing import Any
 
 import pytensor.tensor as pt
@@ -126,18 +127,30 @@ def add_gradient_noise(
     """
     step = step_counter("add_gradient_noise/step")
     deviation = pt.sqrt(eta / pt.cast(step + 1, grads.wide) ** gamma)
-    source = generator("add_gradient_noise/generator", seed)
-    drawn: Any = source
-    noisy = []
-    for grad in grads:
-        drawn, noise = pt.random.normal(
-            size=grad.shape, rng=drawn, dtype=grads.wide, return_next_rng=True
-        )
-        provenance.mark(noise, symbol="normal()", param=grad)
-        noisy.append(grad + pt.cast(deviation * noise, grad.type.dtype))
+    noise = normal_noise("add_gradient_noise", seed, grads, grads.wide)
     _advance(step, step + 1)
-    _advance(source, drawn)
+    noisy = []
+    for grad, z in zip(grads, noise, strict=True):
+        provenance.mark(z, param=grad)
+        noisy.append(grad + pt.cast(deviation * z, grad.type.dtype))
     return noisy
+
+
+def normal_noise(owner: str, seed: int, tensors: Iterable[Tensor], dtype: str) -> list[Tensor]:
+    """Draw standard normal noise of the shape of each tensor, anew in every call.
+
+    Their generator is one shared variable with a default update.
+    """
+    source = generator(f"{owner}/generator", seed)
+    drawn: Any = source
+    noise = []
+    for tensor in tensors:
+        drawn, one = pt.random.normal(
+            size=tensor.shape, rng=drawn, dtype=dtype, return_next_rng=True
+        )
+        noise.append(provenance.mark(one, symbol="normal()"))
+    _advance(source, drawn)
+    return noise
 
 
 def _advance(variable: SharedVariable, next_value: Any) -> None:
