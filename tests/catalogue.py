@@ -261,6 +261,17 @@ RULES = [
         whole=True,
     ),
     Row(
+        "lbfgs",
+        updates.lbfgs(learning_rate=0.5, memory=2, max_trials=8),
+        (),
+        True,
+        (
+            *("steps", "gradient_changes", "curvatures", "pairs"),
+            *("point", "gradient", "loss", "data", "evaluations", "failed"),
+        ),
+        True,
+    ),
+    Row(
         "nesterov_lookahead",
         updates.nesterov_lookahead(learning_rate=0.01),
         ("velocity",),

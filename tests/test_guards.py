@@ -27,7 +27,7 @@ import updates
 from updates.given_numbers import is_number
 from updates.loss_graph import by_age
 
-NEED_THE_LOSS = {"polyak_sgd", "sophia", "esgd", "nesterov_lookahead"}
+NEED_THE_LOSS = {"polyak_sgd", "sophia", "esgd", "nesterov_lookahead", "lbfgs"}
 
 
 # --- Random sets of parameters ---------------------------------------------------------------
@@ -457,7 +457,7 @@ RESTS_WHERE_SQUARES_OVERFLOW = {
     *("lamb", "prodigy", "laprop"),
 }
 # Rules with one step length for all parameters, which a huge gradient makes too short to see.
-HOLD_BACK_THE_OTHERS = {"dog", "dowg", "polyak_sgd"}
+HOLD_BACK_THE_OTHERS = {"dog", "dowg", "polyak_sgd", "lbfgs"}
 
 
 def what_becomes(value):

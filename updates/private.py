@@ -186,6 +186,17 @@ JAX_DTYPES = Feature(
     ),
 )
 
+JAX_SEARCH = Feature(
+    "the rewrite jax_line_search",
+    "lbfgs does not run under JAX; compile the function in another mode, such as 'NUMBA'",
+    (
+        *_in("pytensor.compile.mode:", "optdb"),
+        *_in("pytensor.graph.rewriting.basic:", "in2out node_rewriter"),
+        *_in("pytensor.graph.rewriting.db:SequenceDB.", "register"),
+        *_in("pytensor.scan.op:", "Scan"),
+    ),
+)
+
 REDUCTION_ORDER = Feature(
     "the order of several reductions in one function (updates.distributed)",
     "reduce everything in one call of allreduce_mean or allreduce_sum, or install an older "
@@ -225,7 +236,7 @@ AGE = Feature(
 )
 
 FEATURES = (
-    KERNEL, LOOP, OWN_COPY, JAX_DTYPES, REDUCTION_ORDER, JAX_REDUCTION, ROWS, AGE,
+    KERNEL, LOOP, OWN_COPY, JAX_DTYPES, JAX_SEARCH, REDUCTION_ORDER, JAX_REDUCTION, ROWS, AGE,
 )  # fmt: skip
 
 

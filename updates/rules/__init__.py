@@ -19,6 +19,7 @@ from updates.rules.muon import *
 from updates.rules.distance import *
 from updates.rules.averaging import *
 from updates.rules.curvature import *
+from updates.rules.quasi_newton import *
 from updates.rules.elsewhere import *
 from updates.rules.around import *
 from updates.declaration import public_names
