@@ -99,6 +99,25 @@ def test_a_mask_waits_with_its_rule_and_goes_on_steps_and_gradients():
     assert [largest(grad) for grad in grads] == [0.5, 0.25, 0.0]
 
 
+def test_muon_leaves_to_adam_what_is_not_orthogonalized():
+    def moved(rule, mask=None, **more):
+        _, params, _ = model()
+        loss = sum(((p - 1) ** 2).sum() for p in params)
+        return trained(rule(loss, params, 0.1, mask=mask, **more))
+
+    kept = moved(updates.muon, orthogonalized="W", adam_weight_decay=0.5, mask=["table"])
+    by_adam = moved(updates.nadamw, weight_decay=0.5, mask=["table"])
+    by_muon = moved(updates.muon)
+    assert_same_bits({"W": kept["W"]}, {"W": by_muon["W"]})
+    for name in ("b", "table"):
+        np.testing.assert_allclose(kept[name], by_adam[name], rtol=1e-12)
+    assert (kept["table"] != by_muon["table"]).any()
+    assert_same_bits(moved(updates.muon, orthogonalized=["table", "W"]), by_muon)
+    loss, params, _ = model()
+    with pytest.raises(ValueError, match=r"choose matrices only, but parameter 'b' .* has 1 axes"):
+        updates.muon(loss, params, orthogonalized=["W", "b"])
+
+
 @pytest.mark.parametrize(
     ("mask", "error", "words"),
     [

@@ -248,11 +248,14 @@ class State:
     def hyperparameters(self) -> dict[str, Any]:
         """All hyperparameters by name, those that enter formulas in the parameter's dtype.
 
-        Where a ``mask`` leaves the parameter out, its ``weight_decay`` is 0.
+        Where a ``mask`` leaves the parameter out, every ``weight_decay`` of it is 0.
         """
         dtype = self.param.type.dtype
         own = self.call.symbols.in_dtype(dtype)
-        return own if self._decays else own | {"weight_decay": _zero(self, dtype)}
+        if self._decays:
+            return own
+        decays = [name for name in own if name.endswith("weight_decay")]
+        return own | dict.fromkeys(decays, _zero(self, dtype))
 
     @property
     def step(self) -> TensorVariable:

@@ -333,7 +333,13 @@ PEER_NAMES = {
     "optax.noisy_sgd": {"seed": "key"},
     "optax.polyak_sgd": {"learning_rate": "scaling"},
     "optax.adafactor": {"weight_decay": "weight_decay_rate"},
-    "optax.contrib.muon": {"momentum": "beta", "adam_beta1": "adam_b1", "adam_beta2": "adam_b2"},
+    "optax.contrib.muon": {
+        "momentum": "beta",
+        "adam_beta1": "adam_b1",
+        "adam_beta2": "adam_b2",
+        "adjust_learning_rate": None,
+        "orthogonalized": None,
+    },
     "optax.contrib.prodigy": {
         "beta3": "beta3",
         "initial_distance": "estim_lr0",
@@ -352,6 +358,9 @@ PEER_NAMES = {
         "adam_learning_rate": None,
         "adam_beta1": None,
         "adam_beta2": None,
+        "adam_weight_decay": None,
+        "adjust_learning_rate": "adjust_lr_fn",
+        "orthogonalized": None,
     },
 }
 
@@ -419,7 +428,13 @@ ADAFACTOR_OTHERS = {"decay_rate": 0.6, "epsilon": 1e-4, "clipping_threshold": 0.
 ADAN_DEFAULTS = {"beta1": 0.98, "beta2": 0.92, "beta3": 0.99, "epsilon": 1e-8, "epsilon_root": 1e-8}
 ADAN = {"beta1": 0.9, "beta2": 0.8, "beta3": 0.95, "epsilon": 1e-2, "epsilon_root": 1e-4}
 LAPROP = {"beta1": 0.9, "beta2": 0.95, "epsilon": 1e-6}
-MUON = {"adam_beta1": 0.8, "adam_beta2": 0.95}
+MUON = {
+    "adam_beta1": 0.8,
+    "adam_beta2": 0.95,
+    "adam_weight_decay": 0.0,
+    "adjust_learning_rate": "original",
+    "orthogonalized": None,
+}
 PRODIGY = {"beta1": 0.9, "beta2": 0.99, "epsilon": 1e-8, "initial_distance": 1e-3}
 PRODIGY_OTHERS = {"beta1": 0.8, "beta2": 0.95, "epsilon": 1e-3, "initial_distance": 1e-2}
 RPROP_DEFAULTS = {"eta_minus": 0.5, "eta_plus": 1.2, "min_step": 1e-6, "max_step": 50.0}
@@ -701,6 +716,33 @@ CASES = [
         adam_learning_rate=0.005,
         **MUON,
     ),
+    *each(
+        "muon",
+        "optax.contrib.muon",
+        {"consistent_rms": 0.2},
+        learning_rate=0.02,
+        momentum=0.9,
+        epsilon=1e-6,
+        weight_decay=0.1,
+        ns_steps=5,
+        nesterov=True,
+        adam_learning_rate=(None, 0.01),
+        **MUON | {"adam_weight_decay": 0.3, "adjust_learning_rate": "match_rms_adamw"},
+    ),
+    # One that leaves all parameters to Adam
+    *each(
+        "muon",
+        "optax.contrib.muon",
+        {"muon_weight_dimension_numbers": [None] * 4},
+        learning_rate=0.02,
+        momentum=0.9,
+        epsilon=1e-6,
+        weight_decay=0.1,
+        ns_steps=5,
+        nesterov=BOTH,
+        adam_learning_rate=0.01,
+        **MUON | {"adam_weight_decay": 0.3, "orthogonalized": [False] * 4},
+    ),
     # PyTorch's Nesterov step weighs gradient and momentum otherwise; its eps is never reached.
     *each(
         "muon",
@@ -713,7 +755,7 @@ CASES = [
         ns_steps=5,
         nesterov=False,
         adam_learning_rate=None,
-        **MUON,
+        **MUON | {"adjust_learning_rate": ("original", "match_rms_adamw")},
     ),
     # Learning rates of their own
     *each(
