@@ -493,6 +493,15 @@ OTHERS = {
     "warmup_stable_decay.shape": [
         (shape, ValueError, ("'linear' or 'cosine' or 'sqrt'",)) for shape in ("sine", None, 3)
     ],
+    "adjust_learning_rate": [
+        (word, ValueError, ("'original' or 'match_rms_adamw'",)) for word in ("adamw", None, 3)
+    ],
+    "orthogonalized": [
+        (True, TypeError, ("list of bools",)),
+        ("v", ValueError, ("'v' is not among [", "orthogonalized chooses from")),
+        ([True] * 9, ValueError, ("9 entries for",)),
+        (lambda param: None, TypeError, ("True or False", "'w'")),
+    ],
 }
 
 WRONG_KINDS = ["0.1", True, 0.1j, [0.1], np.array(0.1), object()]
