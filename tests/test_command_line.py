@@ -93,7 +93,10 @@ def test_every_rule_has_a_formula_arguments_and_a_source(name):
             "muon",
             None,
             None,
-            ["Jordan et al. (2024), https://kellerjordan.github.io/posts/muon"],
+            [
+                "Jordan et al. (2024), https://kellerjordan.github.io/posts/muon",
+                "Liu et al. (2025), arXiv:2502.16982",
+            ],
         ),
     ],
 )

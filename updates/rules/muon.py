@@ -86,9 +86,9 @@ def muon(
     `adam` : what they follow without, but for epsilon
 
     Jordan et al. (2024), "Muon: An optimizer for hidden layers in neural networks",
-    https://kellerjordan.github.io/posts/muon; "match_rms_adamw" is of Liu et al. (2025), "Muon is
-    scalable for LLM training", arXiv:2502.16982. The form is optax's, where 0.2 is
-    `consistent_rms`. PyTorch's, for the transpose of each matrix and in bfloat16, is that of
+    https://kellerjordan.github.io/posts/muon; Liu et al. (2025), "Muon is Scalable for LLM
+    Training", arXiv:2502.16982, for match_rms_adamw. The form is optax's, whose `consistent_rms` is
+    our 0.2. PyTorch's, for the transpose of each matrix and in bfloat16, is that of
     ``nesterov=False, epsilon=0``; with nesterov it leaves out the two divisors of ``n``, which tend
     to 1.
 
