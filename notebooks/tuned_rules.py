@@ -53,6 +53,7 @@ TUNED_RULES: dict[str, tuple[Callable[..., Any], float]] = {
     "nadam": (updates.nadam, 0.001),
     "nadamw": (updates.nadamw, 0.001),
     "radam": (updates.radam, 0.001),
+    "acprop": (updates.acprop, 0.0003),
     "laprop": (updates.laprop, 0.0005),
     "cautious": (cautious_adamw, 0.001),
     "adabelief": (updates.adabelief, 0.001),

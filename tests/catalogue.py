@@ -154,6 +154,12 @@ RULES = [
     Row("adabelief", updates.adabelief(learning_rate=0.01), ("first_moment", "variance"), True),
     Row("yogi", updates.yogi(learning_rate=0.01), MOMENTS, True),
     Row("radam", updates.radam(learning_rate=0.01), MOMENTS, True),
+    Row(
+        "acprop",
+        updates.acprop(learning_rate=0.01, weight_decay=0.1),
+        ("first_moment", "variance"),
+        True,
+    ),
     Row("laprop", updates.laprop(learning_rate=0.01), ("second_moment", "momentum"), True),
     Row("adopt", updates.adopt(learning_rate=0.01, beta2=0.99), MOMENTS, True),
     Row("sign_sgd", updates.sign_sgd(learning_rate=0.01), ()),

@@ -4,13 +4,14 @@
 - ``yogi``: a mean square that changes by no more than the new square
 - ``radam``: the mean square, once enough gradients are in it to be trusted
 - ``adopt``: the mean square of earlier gradients only
+- ``acprop``: the mean square of what earlier gradients did not predict, up to the call before
 - ``laprop``: the mean square, by which each gradient is divided before the mean is taken
 """
 
 import pytensor.tensor as pt
 
 from updates.call import State, Tensor, once_a_call
-from updates.kinds import Epsilon, Fraction, LearningRate, Positive
+from updates.kinds import Epsilon, Fraction, LearningRate, Mask, Positive, WeightDecay
 from updates.rule import rule
 from updates.rules.moments import unbiased_moments
 
@@ -187,6 +188,57 @@ def _rectification(state: State, beta2: Fraction, threshold: Positive) -> tuple[
     length, longest = (pt.switch(is_reliable, n, 5) for n in (length, longest))
     square = (length - 4) * (length - 2) * longest / ((longest - 4) * (longest - 2) * length)
     return is_reliable, state.cast(pt.sqrt(square))
+
+
+@rule
+def acprop(
+    state: State,
+    param: Tensor,
+    grad: Tensor,
+    learning_rate: LearningRate = 0.001,
+    beta1: Fraction = 0.9,
+    beta2: Fraction = 0.999,
+    epsilon: Epsilon = 1e-16,
+    epsilon_root: Epsilon = 1e-16,
+    weight_decay: WeightDecay = 0.0,
+    mask: Mask | None = None,
+) -> Tensor:
+    """ACProp: the gradient over the deviation of the gradients before it.
+
+    - ``s^ = s / (1 - b2^(t - 1))                      (first call: 1)``
+    - ``p' = p - lr*(g / (sqrt(s^) + eps) + wd*p)``
+    - ``s' = b2*s + (1 - b2)*(g - m)^2 + eps_root``
+    - ``m' = b1*m + (1 - b1)*g``
+
+    The divisor does not know the gradient that it divides, so that the step is unbiased; a gradient
+    far from all before it makes a long step. The mean only centres: there is no momentum.
+
+    beta1 : decay of the first moment
+    beta2 : decay of the variance
+    epsilon_root : added to the variance in every call
+    state : first_moment, variance, step
+
+    `adabelief` : the variance has the present gradient in it, the step is along the mean
+    `adopt` : mean squares in the place of the variance
+
+    Zhuang et al. (2021), "Momentum Centering and Asynchronous Update for Adaptive Gradient
+    Methods", arXiv:2110.05454. The form is what optax computes; its manual, and the paper, centre
+    by ``m'``.
+    """
+    first_moment, variance = state.zeros("first_moment"), state.zeros("variance")
+    is_first, correction = _correction_before(state, beta2)
+    size = pt.switch(is_first, 1, pt.sqrt(variance / correction)) + epsilon
+    surprise = (grad - first_moment) ** 2
+    state.update(variance, beta2 * variance + (1 - beta2) * surprise + epsilon_root)
+    state.update(first_moment, beta1 * first_moment + (1 - beta1) * grad)
+    return param - learning_rate * (grad / size + weight_decay * param)
+
+
+@once_a_call
+def _correction_before(state: State, decay: Fraction) -> tuple[Tensor, Tensor]:
+    """Tell whether this is the first call, and give the bias correction of the call before."""
+    calls_before = pt.maximum(1, pt.cast(state.step, state.call.dtype))
+    return pt.eq(state.step, 0), state.cast(1 - decay**calls_before)
 
 
 @rule
