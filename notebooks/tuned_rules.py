@@ -59,6 +59,7 @@ TUNED_RULES: dict[str, tuple[Callable[..., Any], float]] = {
     "adabelief": (updates.adabelief, 0.001),
     "yogi": (updates.yogi, 0.003),
     "adan": (updates.adan, 0.001),
+    "mars": (updates.mars, 0.001),
     "adopt": (updates.adopt, 0.001),
     "ademamix": (updates.ademamix(beta3=0.999), 0.0003),
     "optimistic_adam": (updates.optimistic_adam, 0.0005),

@@ -130,6 +130,13 @@ RULES = [
         (*MOMENTS, "slow_moment"),
         True,
     ),
+    Row(
+        "mars",
+        updates.mars(learning_rate=0.01, weight_decay=0.1),
+        (*MOMENTS, "previous_gradient"),
+        True,
+        whole=True,
+    ),
     Row("nadam", updates.nadam(learning_rate=0.01), MOMENTS, True),
     Row(
         "nadam",

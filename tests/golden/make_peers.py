@@ -151,6 +151,28 @@ def by_cautious(case):
     return by_torch(named(peer), case | {"peer_kwargs": kwargs})
 
 
+def by_mars(case):
+    """Correct and clip the gradients as the authors' code does, and let optax's AdamW step."""
+    kwargs, loss = dict(case["kwargs"]), jax_loss(case["problem"])
+    gamma, max_norm = kwargs.pop("gamma"), kwargs.pop("max_norm")
+    adamw = optax.adamw(**translated("optax.adamw", kwargs))
+    weight = gamma * kwargs["beta1"] / (1 - kwargs["beta1"])
+
+    def clipped(grad, previous):
+        corrected = grad + weight * (grad - previous)
+        return corrected / jnp.maximum(1, jnp.linalg.norm(corrected.ravel()) / max_norm)
+
+    @jax.jit
+    def step(params, state, rows):
+        previous, inner = state
+        grads = jax.grad(loss)(params, rows)
+        updates, inner = adamw.update(jax.tree.map(clipped, grads, previous), inner, params)
+        return optax.apply_updates(params, updates), (grads, inner)
+
+    start = [jnp.asarray(p) for p in START]
+    return by_hand(step, (jax.tree.map(jnp.zeros_like, start), adamw.init(start)), case)
+
+
 def by_sam(case):
     """Take the gradient uphill, at ``p + rho * g / ||g||``, and the inner rule's step at p."""
     loss, rho, inner = jax_loss(case["problem"]), case["kwargs"]["rho"], inner_optimizer(case)
@@ -244,6 +266,7 @@ def by_contrib_sam(case):
 # Where the peer is no optimizer that takes its arguments: the driver, and what it evaluates.
 DRIVERS = {
     "pytorch_optimizer, cautious": (by_cautious, "the peer of the inner rule, cautious=True"),
+    "MARS, by hand": (by_mars, "optax.adamw on corrected, clipped gradients"),
     "sam, by hand": (by_sam, "inner rule on grad(p + rho * g / norm(g))"),
     "optax.contrib.sam": (
         by_contrib_sam,
@@ -347,6 +370,7 @@ PEER_NAMES = {
     },
     "optax.contrib.schedule_free_sgd": {"momentum": "b1"},
     "optax.contrib.sophia": {"seed": None},
+    "pytorch_optimizer.MARS": {"max_norm": None},
     "torch.optim.ASGD": {"decay": "lambd", "power": "alpha", "start": "t0"},
     "torch.optim.Adagrad": {
         "initial_accumulator": "initial_accumulator_value",
@@ -867,8 +891,29 @@ CASES = [
         epsilon_root=1e-6,
         weight_decay=0.0,
     ),
+    # It adds epsilon before the bias correction: at 0 it makes no difference.
+    *each(
+        "mars",
+        "pytorch_optimizer.MARS",
+        {"optimize_1d": True},
+        learning_rate=0.003,
+        beta1=0.95,
+        beta2=0.99,
+        epsilon=0.0,
+        gamma=(0.025, 0.5),
+        max_norm=1.0,
+        weight_decay=(0.0, 0.1),
+    ),
+    *each(
+        "mars",
+        "MARS, by hand",
+        learning_rate=0.01,
+        **ADAM,
+        gamma=0.3,
+        max_norm=(0.05, 1.0),
+        weight_decay=(0.0, 0.1),
+    ),
     *each("laprop", "pytorch_optimizer.LaProp", learning_rate=0.01, **ADAM),
-    # It adds 1e-15 under the root, which is seen where squares are as small.
     *each("laprop", "pytorch_optimizer.LaProp", learning_rate=0.001, **LAPROP),
     *[
         case("cautious", "pytorch_optimizer, cautious", rule=inner)
@@ -1050,6 +1095,14 @@ def in_float64():
     torch.Tensor.bfloat16 = torch.Tensor.clone
 
 
+def without_floor():
+    """Take out the 1e-15 that pytorch_optimizer adds to mean squares before their root."""
+    base = pytorch_optimizer.base.optimizer.BaseOptimizer
+    for name in ("apply_ams_bound", "apply_ams_bound_foreach"):
+        rootable = functools.partial(getattr(base, name), exp_avg_sq_eps=0.0)
+        setattr(base, name, staticmethod(rootable))
+
+
 def written(content):
     """Give the JSON text, with one case a line."""
 
@@ -1068,6 +1121,7 @@ def written(content):
 
 def main():
     in_float64()
+    without_floor()
     packages = ("numpy", "jax", "optax", "torch", "madgrad", "pytorch_optimizer")
     content = {
         "versions": {"python": platform.python_version(), **{p: version(p) for p in packages}},

@@ -3,6 +3,7 @@
 - ``adamw``: the size is the root of the mean square
 - ``adamaxw``: the size is a decaying maximum
 - ``ademamix``: as ``adamw``, with a second, slower mean of the gradient
+- ``mars``: as ``adamw``, along gradients whose noise is reduced by those of the call before
 
 Without weight decay the first is the Adam of PyTorch and of optax, whose epsilon is
 not that of Lasagne's ``adam``.
@@ -11,7 +12,16 @@ not that of Lasagne's ``adam``.
 import pytensor.tensor as pt
 
 from updates.call import State, Tensor
-from updates.kinds import Epsilon, Fraction, LearningRate, Mask, NonNegative, WeightDecay
+from updates.kinds import (
+    Epsilon,
+    Fraction,
+    LearningRate,
+    Mask,
+    NonNegative,
+    Positive,
+    WeightDecay,
+)
+from updates.norms import joint_norm, scaled
 from updates.rule import rule
 from updates.rules.moments import adam_direction, unbiased_moments
 
@@ -132,4 +142,54 @@ def ademamix(
     slow_moment = state.average("slow_moment", grad, beta3)
     mix = first_moment + alpha * slow_moment
     direction = mix / (pt.sqrt(second_moment) + epsilon)
+    return param - learning_rate * (direction + weight_decay * param)
+
+
+@rule(rows=False)
+def mars(
+    state: State,
+    param: Tensor,
+    grad: Tensor,
+    learning_rate: LearningRate = 0.003,
+    beta1: Fraction = 0.95,
+    beta2: Fraction = 0.99,
+    epsilon: Epsilon = 1e-8,
+    gamma: NonNegative = 0.025,
+    max_norm: Positive = 1.0,
+    weight_decay: WeightDecay = 0.0,
+    mask: Mask | None = None,
+) -> Tensor:
+    """MARS: AdamW along gradients that are corrected by their change, and clipped.
+
+    - ``d  = g - (gradient of the call before)         (g in the first call)``
+    - ``c  = g + gamma*b1/(1 - b1)*d``
+    - ``c^ = c * min(1, max_norm/norm(c))``
+    - ``m' = b1*m + (1 - b1)*c^``
+    - ``v' = b2*v + (1 - b2)*c^^2``
+    - ``m^ = m' / (1 - b1^t);  v^ = v' / (1 - b2^t)``
+    - ``p' = p - lr*(m^ / (sqrt(v^) + eps) + wd*p)``
+
+    The change makes up for what is old in the mean gradient, which reduces its variance. The norm
+    is that of one parameter.
+
+    beta1, beta2 : decays of the first and of the second moment
+    gamma : strength of the correction; 0 is AdamW with clipped gradients, 1 the full correction
+    max_norm : largest norm of a corrected gradient
+    weight_decay : how much of the parameter each step takes off, times the learning rate
+    state : first_moment, second_moment, previous_gradient, step
+
+    `adamw` : without correction and clipping
+    `adan` : the change has a mean of its own
+
+    Yuan, Liu, Wu, Zhou, Gu (2024), "MARS: Unleashing the Power of Variance Reduction for Training
+    Large Models", arXiv:2411.10438. The form is MARS-AdamW-approx in the authors' code, with all
+    parameters treated alike. The exact method has the earlier gradient computed on the present
+    data.
+    """
+    previous = state.zeros("previous_gradient")
+    state.update(previous, grad)
+    corrected = grad + gamma * (beta1 / (1 - beta1)) * (grad - previous)
+    norm, bound = joint_norm([corrected]), state.wide(max_norm)
+    shrink = state.cast(bound / pt.maximum(norm, bound))
+    direction = adam_direction(state, scaled(corrected, shrink, norm), beta1, beta2, epsilon)
     return param - learning_rate * (direction + weight_decay * param)
