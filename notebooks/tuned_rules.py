@@ -21,6 +21,16 @@ def cautious_adamw(cost: Variable, params: list[Any], eta: float) -> Any:
     return updates.cautious(cost, params, updates.adamw(learning_rate=eta))
 
 
+def schedule_free_rmsprop(cost: Variable, params: list[Any], eta: float) -> Any:
+    """Average the points of ``rmsprop``."""
+    return updates.schedule_free(cost, params, updates.rmsprop(learning_rate=eta))
+
+
+def mechanized_adam(cost: Variable, params: list[Any], eta: float) -> Any:
+    """Let the length of Adam's steps be found."""
+    return updates.mechanize(cost, params, updates.adam(learning_rate=eta))
+
+
 TUNED_RULES: dict[str, tuple[Callable[..., Any], float]] = {
     "sgd": (updates.sgd, 0.03),
     "momentum": (updates.momentum, 0.003),
@@ -73,6 +83,13 @@ TUNED_RULES: dict[str, tuple[Callable[..., Any], float]] = {
     "dog": (updates.dog(initial_step=0.01), 1.0),
     "dowg": (updates.dowg, 0.7),
     "prodigy": (updates.prodigy, 1.0),
+    "dadapt_adamw": (updates.dadapt_adamw(initial_distance=1e-4), 1.0),
+    "cocob": (updates.cocob, 1.0),
+    "momo": (updates.momo, 0.1),
+    "momo_adam": (updates.momo_adam, 0.003),
+    "mechanize": (mechanized_adam, 1.0),
+    "schedule_free": (schedule_free_rmsprop, 0.001),
+    "lbfgs": (updates.lbfgs(max_trials=5), 1.0),
     "polyak_sgd": (updates.polyak_sgd(max_learning_rate=0.1), 1.0),
     "asgd": (updates.asgd, 0.03),
     "schedule_free_sgd": (updates.schedule_free_sgd, 0.1),

@@ -20,7 +20,7 @@ from pytensor.tensor.sharedvar import TensorSharedVariable
 
 import updates
 from updates.declaration import declaration_of
-from updates.kinds import Scalar
+from updates.kinds import Scalar, Waiting
 
 # Computes a graph as it was written, in Python. Rewrites are most of what compiling costs even in
 # FAST_COMPILE: this compiles six times as fast. For tests of formulas: those of what rewrites may
@@ -257,7 +257,36 @@ RULES = [
         ("distance", "numerator"),
         True,
     ),
+    Row(
+        "dadapt_adamw",
+        updates.dadapt_adamw(learning_rate=1.0),
+        ("weighted_sum", *MOMENTS),
+        True,
+        ("distance", "numerator"),
+        True,
+    ),
+    Row(
+        "cocob",
+        updates.cocob(learning_rate=1.0),
+        ("start", "max_gradient", "sum_of_sizes", "sum_of_gradients", "reward"),
+    ),
     Row("polyak_sgd", updates.polyak_sgd(learning_rate=1.0), (), whole=True),
+    Row(
+        "momo",
+        updates.momo(learning_rate=1.0, adapt_f_min=True),
+        ("mean_gradient",),
+        True,
+        ("mean_loss", "mean_product", "found_f_min"),
+        True,
+    ),
+    Row(
+        "momo_adam",
+        updates.momo_adam(learning_rate=0.01),
+        MOMENTS,
+        True,
+        ("mean_loss", "mean_product"),
+        True,
+    ),
     Row(
         "sophia",
         updates.sophia(learning_rate=0.01, update_interval=2),
@@ -303,6 +332,14 @@ def with_nesterov_momentum(loss, params):
     return updates.apply_nesterov_momentum(updates.adam(loss, params, learning_rate=0.01))
 
 
+# Rules around a rule, with one inside.
+AROUND_A_RULE = {
+    name: getattr(updates, name)(rule=updates.sgd(learning_rate=0.1))
+    for name in updates.rules.__all__
+    if isinstance(declaration_of(getattr(updates, name)).kinds.get("rule"), Waiting)
+}
+
+
 def with_sam(loss, params):
     """Take the gradient of a rule at another point."""
     return updates.sam(loss, params, updates.adamw(learning_rate=0.01), rho=0.1)
@@ -311,6 +348,16 @@ def with_sam(loss, params):
 def with_cautious(loss, params):
     """Make only the elements of a rule's step that agree with the gradient."""
     return updates.cautious(loss, params, updates.adamw(learning_rate=0.01))
+
+
+def with_schedule_free(loss, params):
+    """Average the points of a rule."""
+    return updates.schedule_free(loss, params, updates.rmsprop(learning_rate=0.01), 0.01)
+
+
+def with_mechanize(loss, params):
+    """Find the length of a rule's steps."""
+    return updates.mechanize(loss, params, updates.adam(learning_rate=1.0))
 
 
 def with_gradient_transforms(loss, params):
@@ -337,6 +384,8 @@ def with_transforms_and_schedules(loss, params):
 COMPOSITIONS = [
     with_sam,
     with_cautious,
+    with_schedule_free,
+    with_mechanize,
     with_momentum,
     with_nesterov_momentum,
     with_gradient_transforms,

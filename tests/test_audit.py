@@ -16,7 +16,7 @@ import numpy as np
 import pytensor
 import pytensor.tensor as pt
 import pytest
-from catalogue import RULES
+from catalogue import AROUND_A_RULE, RULES
 from matplotlib.figure import Figure
 from pytensor.compile.sharedvalue import SharedVariable
 from test_hyperparameters import BAD_NUMBERS
@@ -152,10 +152,9 @@ averaged = updates.apply_ema(dictionary)
 sgd = updates.sgd(learning_rate=0.1)
 
 HYPERPARAMETERS = {row.name: row.rule.hyperparameters for row in RULES} | {
-    "sam": {"rule": sgd, "rho": 0.05},
-    "cautious": {"rule": sgd},
     "accumulate_gradients": {"rule": sgd, "every": 2},
 }
+HYPERPARAMETERS |= {name: rule.hyperparameters for name, rule in AROUND_A_RULE.items()}
 
 
 def rule_arguments(name):
@@ -574,12 +573,12 @@ def cases(owner):
 
 
 def rows_are_refused(owner):
-    return owner in ("sam", "cautious") or any(row.whole and row.name == owner for row in RULES)
+    return owner in AROUND_A_RULE or any(row.whole and row.name == owner for row in RULES)
 
 
 def rounded(owner):
     """Give decays that are 1 in the dtype that they have beside the parameter."""
-    if owner not in rules.__all__ or owner in ("sam", "cautious"):
+    if owner not in rules.__all__ or owner in AROUND_A_RULE:
         return
     for argument in arguments(owner)[2:]:
         declared = kind(owner, argument)
@@ -619,8 +618,14 @@ BY_HAND = [
     Case("adam", "*", (loss, [w], *[0.1] * 5), TypeError, ("adam takes",), through=updates.adam()),
     Case("adam", "beta1", 1.0, ValueError, ("beta1", "in [0, 1)"), through=updates.adam(beta1=0.5)),
     Case("sam", "rule", lambda grads, params: 3, TypeError, ("updates", "dictionary", "got 3")),
-    Case("cautious", "rule", lambda g, p: 3, TypeError, ("updates", "dictionary", "got 3")),
-    Case("cautious", "rule", lambda g, p: {x: g}, TypeError, ("shared variables only", "x")),
+    *(
+        Case(owner, "rule", rule, TypeError, words)
+        for owner in set(AROUND_A_RULE) - {"sam"}
+        for rule, words in (
+            (lambda g, p: 3, ("updates", "dictionary", "got 3")),
+            (lambda g, p: {x: g}, ("shared variables only", "x")),
+        )
+    ),
     Case("get_or_compute_grads", "loss_or_grads", None, TypeError, ("loss_or_grads", "None")),
     Case("step_decay", "stop", 0.1, TypeError, ("'stop'", "did you mean steps")),
     Case("step_decay", "*", (0.1,), TypeError, ("steps is required",)),
@@ -632,8 +637,7 @@ BY_HAND = [
             ("gradient_updates_momentum", "momentum"),
             ("accumulate_gradients", "rule"),
             ("accumulate_gradients", "every"),
-            ("sam", "rule"),
-            ("cautious", "rule"),
+            *((name, "rule") for name in AROUND_A_RULE),
             ("apply_norm_constraint", "max_norm"),
         ]
     ),

@@ -13,7 +13,7 @@ import numpy as np
 import pytensor
 import pytensor.tensor as pt
 import pytest
-from catalogue import RULES, arrays, assert_same_bits, loss_of, parameters, run
+from catalogue import AROUND_A_RULE, RULES, arrays, assert_same_bits, loss_of, parameters, run
 from pytensor.compile.mode import Mode
 from pytensor.graph.traversal import ancestors, explicit_graph_inputs
 from pytensor.scalar.basic import Pow
@@ -161,10 +161,7 @@ def test_examples_of_docstrings_run(name):
 
 # --- What a hyperparameter may be ----------------------------------------------------------------
 
-HYPERPARAMETERS = {row.name: row.rule for row in RULES} | {
-    "sam": updates.sam(rule=updates.sgd(learning_rate=0.1), rho=0.05),
-    "cautious": updates.cautious(rule=updates.sgd(learning_rate=0.1)),
-}
+HYPERPARAMETERS = {row.name: row.rule for row in RULES} | AROUND_A_RULE
 BOUND = {"low": -1.0, "high": 1.0, "max_norm": 1.0, "max_value": 1.0, "min_value": -1.0, "l1": 0.1}
 BOUND |= {"noise_multiplier": 0.5}
 VALUES = {

@@ -91,7 +91,7 @@ WRITTEN = [
     (
         updates.polyak_sgd(),
         (
-            "p' = p - where(a, 0, min((loss - 0)/where(a, 1, c), 1))*1*g,",
+            "p' = p - min(where(a, 0, (loss - 0)/where(a, 1, c)), 1)*1*g,",
             "with a = c <= 2.220446049250313e-16",
             "c = 1^2*sum(all g^2) + 0",
         ),

@@ -27,7 +27,7 @@ import updates
 from updates.given_numbers import is_number
 from updates.loss_graph import by_age
 
-NEED_THE_LOSS = {"polyak_sgd", "sophia", "esgd", "nesterov_lookahead", "lbfgs"}
+NEED_THE_LOSS = {"polyak_sgd", "momo", "momo_adam", "sophia", "esgd", "nesterov_lookahead", "lbfgs"}
 
 
 # --- Random sets of parameters ---------------------------------------------------------------

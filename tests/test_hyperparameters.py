@@ -14,6 +14,7 @@ import pytensor
 import pytensor.tensor as pt
 import pytest
 from catalogue import (
+    AROUND_A_RULE,
     AS_WRITTEN,
     RULES,
     arrays,
@@ -162,8 +163,7 @@ NUMBERS = {"in [0, 1)": (0.4321, 0.25), "in [0, 1]": (0.4321, 0.75)}
 NUMBERS |= {"a finite number >= 1": (1.4321, 2.5)}
 WITHIN_ALL_OTHERS = (0.4321, 0.75)
 GIVEN = {  # what is no number and must be given, or is needed for all numbers to count
-    "sam": {"rule": updates.sgd(learning_rate=0.1)},
-    "cautious": {"rule": updates.sgd(learning_rate=0.1)},
+    **{name: {"rule": updates.sgd(learning_rate=0.1)} for name in AROUND_A_RULE},
     "accumulate_gradients": {"rule": updates.sgd(learning_rate=0.1), "every": 2},
     "reduce_on_plateau": {"patience": 1},
     "one_cycle": {"shape": "linear"},
@@ -174,8 +174,7 @@ GIVEN = {  # what is no number and must be given, or is needed for all numbers t
 }
 FURTHER = {  # further numbers in these, by their keys
     "warmup_stable_decay": {"sgd/learning_rate/steps": 9},
-    "sam": {"sgd/learning_rate": 0.1},
-    "cautious": {"sgd/learning_rate": 0.1},
+    **{name: {"sgd/learning_rate": 0.1} for name in AROUND_A_RULE},
     "warmup": {"sgd/learning_rate/schedule/value": 0.2},
     "join_schedules": {
         "sgd/learning_rate/schedules/0": 0.2,

@@ -8,6 +8,7 @@ import pytensor
 import pytensor.tensor as pt
 import pytest
 from catalogue import (
+    AROUND_A_RULE,
     AS_WRITTEN,
     RULES,
     assert_same_bits,
@@ -30,7 +31,7 @@ def cube_schedule(step):
 
 
 def test_every_rule_is_in_the_table():
-    assert {row.name for row in RULES} | {"momentum_updates", "sam", "cautious"} == set(rule_names)
+    assert {row.name for row in RULES} | {"momentum_updates", *AROUND_A_RULE} == set(rule_names)
 
 
 # --- 1. Order-independent -------------------------------------------------------------------
@@ -232,6 +233,9 @@ def test_the_first_float32_step_has_full_precision(rule):
     "rule",
     [
         updates.polyak_sgd,
+        updates.momo,
+        updates.momo_adam,
+        updates.lbfgs,
         updates.sophia,
         updates.esgd,
         updates.nesterov_lookahead(learning_rate=0.1),

@@ -169,9 +169,11 @@ class Call:
         """Make a state scalar of the dtype of the call, named ``<rule>/<slot>``."""
         return self._of_all(filled(f"{self.owner}/{slot}", self.dtype, start=start))
 
-    def array(self, slot: str, shape: tuple[int, ...] = (), dtype: str = "") -> Any:
-        """Make state of all parameters, of any shape, that starts at zero."""
-        return self._of_all(filled(f"{self.owner}/{slot}", dtype or self.dtype, shape))
+    def array(
+        self, slot: str, shape: tuple[int, ...] = (), dtype: str = "", start: float = 0.0
+    ) -> Any:
+        """Make state of all parameters, of any shape, that starts at one number."""
+        return self._of_all(filled(f"{self.owner}/{slot}", dtype or self.dtype, shape, start))
 
     def update(self, variable: Any, new_value: T) -> T:
         """Write the next value of a variable into the dictionary, and return that value."""

@@ -1,6 +1,7 @@
 """Norms over whole tensors, and quotients of them.
 
 - ``sum_of_squares``, ``joint_norm``: over all elements of some tensors
+- ``sum_of_products``: the inner product of some tensors with others
 - ``norm_over``: over some axes of a tensor
 - ``joint_norm_of_rows``: of each row of several matrices taken together
 - ``root_mean_square``: of all elements of a tensor
@@ -33,6 +34,15 @@ def sum_of_squares(tensors: Iterable[TensorVariable]) -> TensorVariable:
 def joint_norm(tensors: Iterable[TensorVariable]) -> TensorVariable:
     """Return the L2 norm of all tensors taken together."""
     return _root(tensors, root=lambda total: provenance.mark(pt.sqrt(total), joint="norm"))
+
+
+def sum_of_products(
+    tensors: Iterable[TensorVariable], others: Iterable[TensorVariable]
+) -> TensorVariable:
+    """Return the sum of the products of all elements of tensors with those of others."""
+    pairs = zip(_widened(tensors), _widened(others), strict=True)
+    products = [pt.sum(tensor * other) for tensor, other in pairs]
+    return pt.add(*products) if len(products) > 1 else products[0]
 
 
 def norm_over(tensor: TensorVariable, axes: Sequence[int]) -> TensorVariable:

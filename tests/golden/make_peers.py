@@ -250,6 +250,20 @@ def by_multi_steps(case):
     )
 
 
+def by_schedule_free(case):
+    kwargs = case["kwargs"]
+    inner, settings = inner_optimizer(case), (kwargs["learning_rate"], kwargs["momentum"])
+    power = kwargs["weight_lr_power"]
+    return by_optax(optax.contrib.schedule_free(inner, *settings, weight_lr_power=power), case)
+
+
+def by_mechanize(case):
+    kwargs = {name: value for name, value in case["kwargs"].items() if name != "rule"}
+    renamed = {"epsilon": "eps", "initial_scale": "s_init"}
+    settings = {renamed.get(name, name): value for name, value in kwargs.items()}
+    return by_optax(optax.contrib.mechanize(inner_optimizer(case), **settings), case)
+
+
 def by_contrib_sam(case):
     def gradient(params, _):
         return jax.grad(jax_loss(case["problem"]))(params, np.array(case["batches"][0]))
@@ -276,6 +290,14 @@ DRIVERS = {
     "optax.lookahead": (by_lookahead, "lookahead(inner, every, alpha), its fast parameters"),
     "optax.ema": (by_ema, "ema(decay, debias=True) of the parameters after each step of inner"),
     "optax.contrib.reduce_on_plateau": (by_plateau, "chain(inner, reduce_on_plateau(...))"),
+    "optax.contrib.schedule_free": (
+        by_schedule_free,
+        "schedule_free(inner, learning_rate, b1, weight_lr_power)",
+    ),
+    "optax.contrib.mechanize": (
+        by_mechanize,
+        "mechanize(inner, weight_decay, eps, s_init, num_betas)",
+    ),
     "optax.MultiSteps": (by_multi_steps, "MultiSteps(inner, every, use_grad_mean=True)"),
 }
 AVERAGES = {
@@ -285,6 +307,7 @@ AVERAGES = {
     "schedule_free_adamw": lambda params, state: optax.contrib.schedule_free_eval_params(
         state, params
     ),
+    "schedule_free": lambda params, state: optax.contrib.schedule_free_eval_params(state, params),
     "asgd": lambda params, state: [leaf["ax"].numpy() for leaf in state],
     "apply_ema": lambda params, state: state,
 }
@@ -293,7 +316,7 @@ AVERAGES = {
 def inner_optimizer(case):
     """Give optax's counterpart of the rule that a transform wraps."""
     rule, kwargs = case["kwargs"]["rule"]
-    peer = {"sgd": "optax.sgd", "momentum": "optax.sgd", "adamw": "optax.adamw"}[rule]
+    peer = {"momentum": "optax.sgd"}.get(rule, f"optax.{rule}")
     return named(peer)(**translated(peer, kwargs))
 
 
@@ -363,6 +386,13 @@ PEER_NAMES = {
         "adjust_learning_rate": None,
         "orthogonalized": None,
     },
+    "optax.contrib.momo": {
+        "momentum": "beta",
+        "f_min": "lower_bound",
+        "adapt_f_min": "adapt_lower_bound",
+    },
+    "optax.contrib.momo_adam": {"f_min": "lower_bound", "adapt_f_min": "adapt_lower_bound"},
+    "optax.contrib.dadapt_adamw": {"initial_distance": "estim_lr0"},
     "optax.contrib.prodigy": {
         "beta3": "beta3",
         "initial_distance": "estim_lr0",
@@ -392,7 +422,7 @@ PEER_NAMES = {
 def translated(peer, kwargs):
     """Give the peer's arguments for this library's."""
     kwargs = dict(kwargs)
-    pairs = "torch.", "pytorch_optimizer.", "optax.contrib.prodigy"
+    pairs = "torch.", "pytorch_optimizer.", "optax.contrib.prodigy", "optax.contrib.dadapt_adamw"
     if peer.startswith(pairs) and "beta1" in kwargs:
         kwargs["betas"] = (kwargs.pop("beta1"), kwargs.pop("beta2"))
     if peer == "torch.optim.Rprop":
@@ -451,6 +481,10 @@ ADAFACTOR = {"decay_rate": 0.8, "epsilon": 1e-30, "clipping_threshold": 1.0, "we
 ADAFACTOR_OTHERS = {"decay_rate": 0.6, "epsilon": 1e-4, "clipping_threshold": 0.7}
 ADAN_DEFAULTS = {"beta1": 0.98, "beta2": 0.92, "beta3": 0.99, "epsilon": 1e-8, "epsilon_root": 1e-8}
 ADAN = {"beta1": 0.9, "beta2": 0.8, "beta3": 0.95, "epsilon": 1e-2, "epsilon_root": 1e-4}
+# Rules inside of others
+MOMENTUM = ["momentum", {"learning_rate": 0.05, "momentum": 0.9}]
+ADAMW = ["adamw", {"learning_rate": 0.01, **ADAM, "weight_decay": 0.1}]
+LION = ["lion", {"learning_rate": 0.01, "beta1": 0.9, "beta2": 0.99, "weight_decay": 0.0}]
 LAPROP = {"beta1": 0.9, "beta2": 0.95, "epsilon": 1e-6}
 MUON = {
     "adam_beta1": 0.8,
@@ -919,8 +953,93 @@ CASES = [
         case("cautious", "pytorch_optimizer, cautious", rule=inner)
         for inner in (
             ["laprop", {"learning_rate": 0.01, **ADAM}],
-            ["lion", {"learning_rate": 0.01, "beta1": 0.9, "beta2": 0.99, "weight_decay": 0.0}],
+            LION,
         )
+    ],
+    *each(
+        "momo",
+        "optax.contrib.momo",
+        learning_rate=(1.0, 0.05),
+        momentum=0.9,
+        f_min=0.0,
+        weight_decay=(0.0, 0.1),
+        adapt_f_min=(False, True),
+    ),
+    *each(
+        "momo",
+        "optax.contrib.momo",
+        learning_rate=0.5,
+        momentum=0.5,
+        f_min=(-0.2, 0.2),
+        weight_decay=0.01,
+        adapt_f_min=(False, True),
+    ),
+    *each(
+        "momo_adam",
+        "optax.contrib.momo_adam",
+        learning_rate=(0.01, 1.0),
+        **ADAM_DEFAULTS,
+        f_min=0.0,
+        weight_decay=(0.0, 0.1),
+        adapt_f_min=(False, True),
+    ),
+    *each(
+        "momo_adam",
+        "optax.contrib.momo_adam",
+        learning_rate=0.1,
+        **ADAM,
+        f_min=(-0.2, 0.2),
+        weight_decay=0.01,
+        adapt_f_min=(False, True),
+    ),
+    *each(
+        "cocob",
+        "optax.contrib.cocob",
+        learning_rate=(1.0, 0.3),
+        alpha=(100.0, 10.0),
+        epsilon=(1e-8, 0.5),
+        weight_decay=(0.0, 0.1),
+    ),
+    *each(
+        "dadapt_adamw",
+        "optax.contrib.dadapt_adamw",
+        learning_rate=(1.0, 0.5),
+        **ADAM_DEFAULTS,
+        weight_decay=(0.0, 0.1),
+        initial_distance=(1e-6, 1e-2),
+    ),
+    case(
+        "dadapt_adamw",
+        "optax.contrib.dadapt_adamw",
+        learning_rate=0.7,
+        **ADAM,
+        weight_decay=0.02,
+        initial_distance=1e-3,
+    ),
+    *[
+        case(
+            "schedule_free",
+            "optax.contrib.schedule_free",
+            rule=inner,
+            learning_rate=0.05,
+            momentum=momentum,
+            weight_lr_power=power,
+        )
+        for inner in (["sgd", {"learning_rate": 0.05}], ADAMW, LION)
+        for momentum, power in ((0.9, 2.0), (0.6, 0.5))
+    ],
+    *[
+        case(
+            "mechanize",
+            "optax.contrib.mechanize",
+            rule=inner,
+            weight_decay=decay,
+            epsilon=epsilon,
+            initial_scale=scale,
+            num_betas=count,
+        )
+        for inner in (["sgd", {"learning_rate": 1.0}], ADAMW, LION)
+        for decay, epsilon, scale, count in ((1e-2, 1e-8, 1e-6, 6), (0.2, 1e-4, 1e-3, 3))
     ],
     *[
         case("sam", peer, rho=rho, rule=inner)
@@ -939,8 +1058,6 @@ CASES = [
 ]
 
 SGD = ["sgd", {"learning_rate": 0.1}]
-MOMENTUM = ["momentum", {"learning_rate": 0.05, "momentum": 0.9}]
-ADAMW = ["adamw", {"learning_rate": 0.01, **ADAM, "weight_decay": 0.1}]
 LARGE_SGD = ["sgd", {"learning_rate": 3.0}]
 PLATEAU = "optax.contrib.reduce_on_plateau"
 

@@ -82,7 +82,7 @@ class Walker:
     function : Function
         Where to walk.
     rule : str
-        The name of a rule. `sam` and `cautious` go round `sgd`.
+        The name of a rule. Those that go around another one go around `sgd`.
     **settings
         Other hyperparameters; the rule's defaults otherwise, and 0.9 for a momentum without one.
 

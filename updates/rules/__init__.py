@@ -17,6 +17,7 @@ from updates.rules.layerwise import *
 from updates.rules.factored import *
 from updates.rules.muon import *
 from updates.rules.distance import *
+from updates.rules.polyak import *
 from updates.rules.averaging import *
 from updates.rules.curvature import *
 from updates.rules.quasi_newton import *

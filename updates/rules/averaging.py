@@ -107,7 +107,7 @@ def schedule_free_sgd(
     evaluated at 0, 1, 2, ... for the weights too, where optax is one ahead.
     """
     step = learning_rate * (grad + weight_decay * param)
-    return _moved(state, param, step, momentum)
+    return moved(state, step, momentum)
 
 
 @rule
@@ -148,7 +148,7 @@ def schedule_free_adamw(
     second_moment = state.average("second_moment", grad**2, beta2)
     size = pt.sqrt(state.unbiased(second_moment, beta2)) + epsilon
     step = learning_rate * (grad / size + weight_decay * param)
-    return _moved(state, param, step, beta1)
+    return moved(state, step, beta1)
 
 
 @rule
@@ -225,7 +225,7 @@ def _share_of_this_call(state: State) -> Tensor:
     return ratio(weight, call.update(weights, weights + weight))
 
 
-def _moved(state: State, param: Tensor, step: Tensor, momentum: Fraction) -> Tensor:
+def moved(state: State, step: Tensor, momentum: Fraction) -> Tensor:
     """Move the base sequence and its average, and return the point between the two."""
     share = state.cast(_share_of_this_call(state))
     base, average = state.copy("base"), state.copy("average", is_average=True)

@@ -3,30 +3,28 @@
 - ``dog``: from the distance travelled and the gradients met
 - ``dowg``: the same, with gradients that weigh more the farther out they are met
 - ``prodigy``: Adam with a growing lower bound of the distance to the solution
-- ``polyak_sgd``: from how far the loss is above its least value
+- ``dadapt_adamw``: AdamW with another such bound
+- ``cocob``: by betting on the next gradient
 
 Their learning rate is a mere factor: 1 needs no tuning, a schedule may shape it.
 """
 
-import numpy as np
 import pytensor.tensor as pt
 
 from updates import provenance
-from updates.call import Call, Tensor
+from updates.call import Call, State, Tensor
 from updates.kinds import (
     Epsilon,
-    Finite,
     Flag,
     Fraction,
     LearningRate,
     Mask,
-    NonNegative,
     Positive,
     PositiveNumber,
     WeightDecay,
 )
-from updates.norms import joint_norm, ratio, sum_of_squares
-from updates.rule import joint_rule
+from updates.norms import joint_norm, ratio, sum_of_products, sum_of_squares
+from updates.rule import joint_rule, rule
 from updates.rules.moments import moments
 
 
@@ -182,40 +180,106 @@ def prodigy(
         state.update(param, param - state.cast(rate) * step)
 
 
-@joint_rule(needs_loss="the step is as long as the loss is high")
-def polyak_sgd(
+@joint_rule
+def dadapt_adamw(
     call: Call,
     learning_rate: LearningRate = 1.0,
-    max_learning_rate: NonNegative = 1.0,
-    f_min: Finite = 0.0,
-    epsilon: Epsilon = 0.0,
+    beta1: Fraction = 0.9,
+    beta2: Fraction = 0.999,
+    epsilon: Epsilon = 1e-8,
+    weight_decay: WeightDecay = 0.0,
+    initial_distance: PositiveNumber = 1e-6,
+    mask: Mask | None = None,
 ) -> None:
-    """Gradient descent with Polyak's step: as long as it takes to bring the loss to its least.
+    """D-Adapted AdamW: its learning rate grows with a bound of the distance to the solution.
 
-    - ``h = lr*g``
-    - ``p' = p - min((loss - f_min) / (norm(h)^2 + eps), max_lr) * h``
+    - ``l = d*lr * sqrt(1 - b2^t) / (1 - b1^t)``
+    - ``n' = sqrt(b2)*n + (1 - sqrt(b2))*l*sum(g*s / (sqrt(v) + eps))``
+    - ``s' = sqrt(b2)*s + (1 - sqrt(b2))*l*g``
+    - ``d' = max(d, n' / ((1 - sqrt(b2)) * sum(abs(s'))))``
+    - ``m' = b1*m + (1 - b1)*l*g``
+    - ``v' = b2*v + (1 - b2)*g^2``
+    - ``p' = p - m' / (sqrt(v') + eps) - l*wd*p``
 
-    The norm is over all elements of all parameters. Where the divisor is below 2.2e-16, nothing
-    moves. A loss below `f_min` makes the step go uphill.
+    ``t`` counts calls from 1. The sums are over all elements of all parameters, so ``d`` and ``n``
+    are one number each.
 
-    learning_rate : factor of the gradients. Since their square divides, 2 doubles the step
-        where `max_learning_rate` limits it and halves it elsewhere
-    max_learning_rate : limit of the factor that is found
-    f_min : the least value of the loss, or a guess from below
+    learning_rate : factor of the step. Best a schedule that begins at 1 and falls to 0
+    beta1, beta2 : decays of the first and of the second moment
+    weight_decay : how much of the parameter each step takes off, times its length ``l``
+    initial_distance : where ``d`` starts; surely below the true distance
+    state : weighted_sum, first_moment, second_moment, step; distance, numerator for the whole call
 
-    `sgd` : the length of the step is given
+    `prodigy` : finds the distance faster
+    `adamw` : the learning rate is given
 
-    Polyak (1987), "Introduction to Optimization", Optimization Software; Loizou et al. (2021),
-    "Stochastic Polyak Step-size for SGD: An Adaptive Learning Rate for Fast Convergence", AISTATS,
-    arXiv:2002.10542, for the limit. The form is what optax computes, whose ``scaling`` is
-    `learning_rate`; optax's manual has the scaling outside the fraction only.
+    Defazio, Mishchenko (2023), "Learning-Rate-Free Learning by D-Adaptation", arXiv:2301.07733;
+    the form is optax's, but 0 / 0 counts as 0.
     """
-    size = learning_rate**2 * sum_of_squares(call.grads) + epsilon
-    is_flat = size <= np.finfo("float64").eps
-    found = (provenance.cast(call.loss, call.dtype) - f_min) / pt.switch(is_flat, 1, size)
-    rate = pt.switch(is_flat, 0, pt.minimum(found, max_learning_rate))
+    distance, numerator = call.scalar("distance", initial_distance), call.scalar("numerator")
+    correction = pt.sqrt(1 - beta2**call.time) / (1 - beta1**call.time)
+    rate, decay = distance * learning_rate * correction, pt.sqrt(beta2)
+
+    progress, size = pt.zeros((), call.dtype), pt.zeros((), call.dtype)
     for state, param, grad in call:
-        state.update(param, param - state.cast(rate) * state.cast(learning_rate) * grad)
+        own_rate, floor = state.cast(rate), state.cast(epsilon)
+        first_moment, second_moment = state.zeros("first_moment"), state.zeros("second_moment")
+        total, b1, b2 = state.zeros("weighted_sum"), state.cast(beta1), state.cast(beta2)
+        scaled = ratio(total, pt.sqrt(second_moment) + floor)
+        progress += sum_of_products([grad], [scaled])
+        own_decay = state.cast(decay)
+        total = state.update(total, own_decay * total + (1 - own_decay) * own_rate * grad)
+        size += pt.sum(abs(total), dtype=call.dtype)
+        first = state.update(first_moment, b1 * first_moment + (1 - b1) * own_rate * grad)
+        second = state.update(second_moment, b2 * second_moment + (1 - b2) * grad**2)
+        shrinkage = own_rate * state.cast(weight_decay) * param
+        state.update(param, param - ratio(first, pt.sqrt(second) + floor) - shrinkage)
+    numerator = call.update(numerator, decay * numerator + (1 - decay) * rate * progress)
+    call.update(distance, pt.maximum(distance, ratio(numerator, (1 - decay) * size)))
+
+
+@rule
+def cocob(
+    state: State,
+    param: Tensor,
+    grad: Tensor,
+    learning_rate: LearningRate = 1.0,
+    alpha: Positive = 100.0,
+    epsilon: Epsilon = 1e-8,
+    weight_decay: WeightDecay = 0.0,
+    mask: Mask | None = None,
+) -> Tensor:
+    """COCOB, continuous coin betting: each element bets what it has won on its next gradient.
+
+    - ``c = lr*(g + wd*p)``
+    - ``L' = max(L, abs(c));  G' = G + abs(c);  C' = C - c``
+    - ``R' = max(R - c*(p - p_0), 0)``
+    - ``p' = p_0 + C'/max(G' + l, alpha*l) * (1 + R'/l)``, with ``l = max(L', eps)``
+
+    ``p_0`` is the parameter at the start. ``R`` is what was won so far.
+
+    learning_rate : factor of the gradients; its size hardly matters, a schedule may shape it
+    alpha : the larger, the smaller are the first bets
+    weight_decay : weight of the parameter in its gradient
+    state : start, max_gradient, sum_of_sizes, sum_of_gradients, reward
+
+    `dog` : from the distance travelled
+
+    Orabona, Tommasi (2017), "Training Deep Networks without Learning Rates Through Coin Betting",
+    arXiv:1705.07795, algorithm 2; the form is optax's.
+    """
+    start = state.copy("start")
+    state.update(start, start)
+    outcome = learning_rate * (grad + weight_decay * param)
+    largest, sizes = state.zeros("max_gradient"), state.zeros("sum_of_sizes")
+    sums, reward = state.zeros("sum_of_gradients"), state.zeros("reward")
+    largest = state.update(largest, pt.maximum(largest, abs(outcome)))
+    sizes = state.update(sizes, sizes + abs(outcome))
+    sums = state.update(sums, sums - outcome)
+    reward = state.update(reward, pt.maximum(reward - outcome * (param - start), 0))
+    scale = pt.maximum(largest, epsilon)
+    bet = sums / pt.maximum(sizes + scale, alpha * scale)
+    return start + bet * (1 + reward / scale)
 
 
 def _starts(call: Call) -> list[Tensor]:
