@@ -241,7 +241,7 @@ def test_of_rules_that_average_the_average_walks():
 def test_every_rule_can_be_entered_with_its_learning_rate():
     for name in rules.__all__:
         rule = rule_at(name, 0.25)
-        inner = rule.hyperparameters["rule"] if "rule" in rule.hyperparameters else rule
+        inner = rule.hyperparameters.get("rule", rule)
         assert inner.hyperparameters["learning_rate"] == 0.25
         assert REQUIRED not in rule.hyperparameters.values()
 

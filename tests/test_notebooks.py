@@ -73,6 +73,11 @@ RESULTS = {
         "np.isnan(below['logistic regression', \"pymc-extras' default\"]).all()",
         "(without['horseshoe'][1:] > 10 * without['horseshoe'][0]).all()",
     ],
+    "10_full_batches_lbfgs": [
+        "above['lbfgs'] < 1e-6 < above['adam, 0.005'] and gap < 0.05",
+        "curves['lbfgs'][0][60] < 0.0023 < curves['adam, 0.03'][0][200]",
+        "abs(curves['lbfgs'][0][-1] - curves[\"SciPy's L-BFGS-B\"][0][-1]) < 1e-4",
+    ],
     "09_layers_of_pytensor_ml": [
         "min(right for _, right in runs.values()) > 0.95",
         "np.ptp(list(ends.values())) < 1e-6",

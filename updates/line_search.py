@@ -7,6 +7,7 @@
 The search is a loop within the compiled function, which ends at the first good point.
 """
 
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -118,15 +119,18 @@ class LineSearch(NamedTuple):
 
         # Without a mode, the loop would be optimized and compiled to C even in FAST_COMPILE.
         mode: Any = "FAST_COMPILE" if pytensor.config.mode == "FAST_COMPILE" else None
-        histories = pytensor.scan(
-            trial,
-            outputs_info=begin,
-            non_sequences=around,
-            n_steps=self.max_trials,
-            mode=mode,
-            name=NAME,
-            return_updates=False,
-        )
+        with warnings.catch_warnings():
+            # From PyTensor 3.3 on: that the loop takes after the function, which it does not here.
+            warnings.simplefilter("ignore", FutureWarning)
+            histories = pytensor.scan(
+                trial,
+                outputs_info=begin,
+                non_sequences=around,
+                n_steps=self.max_trials,
+                mode=mode,
+                name=NAME,
+                return_updates=False,
+            )
         _, _, is_good, _, along, loss, *_, best, trials = (history[-1] for history in histories)
         return Found(along, loss, best, pt.eq(is_good, 1), trials)
 

@@ -15,12 +15,12 @@ import pytensor.tensor as pt
 from pytensor.graph.basic import Constant, Variable
 from pytensor.graph.replace import clone_replace
 from pytensor.graph.traversal import apply_ancestors, graph_inputs
-from pytensor.ifelse import ifelse
 from pytensor.tensor.random.op import RandomVariable
 from pytensor.tensor.type import TensorType
 
 from updates import provenance
 from updates.call import Call, Tensor
+from updates.conditional import ifelse
 from updates.kinds import Count, Fraction, LearningRate, NonNegative
 from updates.line_search import LineSearch, norm
 from updates.norms import ratio
