@@ -168,6 +168,23 @@ def check_jax():
     np.testing.assert_allclose(w.get_value(), -1)
 
 
+def check_jax_search():
+    """Take a step of a line search in JAX mode, or be told by a warning that there is none."""
+    import updates
+    from updates.private import JAX_SEARCH
+
+    w = pytensor.shared(np.array([3.0, -1.0]), name="w")
+    rule = updates.lbfgs(((w - 1) ** 2).sum(), w, memory=1, max_trials=3)
+    try:
+        step = pytensor.function([], updates=rule, mode="JAX")
+    except NotImplementedError:  # PyTensor's own, after our warning
+        assert JAX_SEARCH.is_lost
+        return
+    for _ in range(2):
+        step()
+    np.testing.assert_allclose(w.get_value(), 1, rtol=1e-9)
+
+
 def check_many_steps():
     """Take the steps of the docstring."""
     import updates

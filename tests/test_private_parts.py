@@ -27,6 +27,7 @@ from updates.private import (
     FEATURES,
     JAX_DTYPES,
     JAX_REDUCTION,
+    JAX_SEARCH,
     KERNEL,
     LOOP,
     OWN_COPY,
@@ -42,6 +43,7 @@ SCENARIOS = {
     LOOP: "many_steps",
     OWN_COPY: "many_steps",
     JAX_DTYPES: "jax",
+    JAX_SEARCH: "jax_search",
     REDUCTION_ORDER: "reduction",
     JAX_REDUCTION: "jax_reduction",
     ROWS: "rows",
@@ -170,7 +172,7 @@ def test_a_changed_part_means_one_warning_and_right_values_or_an_error_that_says
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("feature", FEATURES, ids=lambda feature: feature.name.replace(" ", "_"))
 def test_so_does_every_change_of_every_part_in_the_list(feature, change, tmp_path):
-    if feature in (JAX_DTYPES, JAX_REDUCTION) and not find_spec("jax"):
+    if feature in (JAX_DTYPES, JAX_REDUCTION, JAX_SEARCH) and not find_spec("jax"):
         pytest.skip("JAX is not installed")
     play(cases_of(feature, [change]), tmp_path)
 
