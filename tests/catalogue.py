@@ -236,6 +236,20 @@ RULES = [
         whole=True,
     ),
     Row(
+        "soap",
+        updates.soap(learning_rate=0.01, update_interval=2),
+        lambda param: (
+            *MOMENTS,
+            *(
+                f"{slot}_{axis}"
+                for slot in ("factor", "basis")
+                for axis in range(param.ndim if param.ndim > 1 else 0)
+            ),
+        ),
+        True,
+        whole=True,
+    ),
+    Row(
         "dog",
         updates.dog(learning_rate=1.0),
         ("start",),

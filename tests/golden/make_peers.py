@@ -26,7 +26,8 @@ The problems, with ``W, b, T, s`` the parameters::
     separable   loss = sum over the parameters p of sum(cosh(p - centre))
 
 Where a peer leaves float64, it is kept in it: in optax Adafactor's decay and momentum, MADGRAD's
-growing rate and MultiSteps' mean (float32), in PyTorch Muon's orthogonalization (bfloat16).
+growing rate and MultiSteps' mean (float32), in PyTorch Muon's orthogonalization (bfloat16), in
+pytorch_optimizer SOAP's QR (float32).
 """
 
 import functools
@@ -34,6 +35,7 @@ import itertools
 import json
 import operator
 import platform
+import types
 from importlib.metadata import version
 from pathlib import Path
 
@@ -401,6 +403,10 @@ PEER_NAMES = {
     "optax.contrib.schedule_free_sgd": {"momentum": "b1"},
     "optax.contrib.sophia": {"seed": None},
     "pytorch_optimizer.MARS": {"max_norm": None},
+    "pytorch_optimizer.SOAP": {
+        "factor_beta": "shampoo_beta",
+        "update_interval": "precondition_frequency",
+    },
     "torch.optim.ASGD": {"decay": "lambd", "power": "alpha", "start": "t0"},
     "torch.optim.Adagrad": {
         "initial_accumulator": "initial_accumulator_value",
@@ -949,6 +955,28 @@ CASES = [
     ),
     *each("laprop", "pytorch_optimizer.LaProp", learning_rate=0.01, **ADAM),
     *each("laprop", "pytorch_optimizer.LaProp", learning_rate=0.001, **LAPROP),
+    *each(
+        "soap",
+        "pytorch_optimizer.SOAP",
+        learning_rate=0.003,
+        beta1=0.95,
+        beta2=0.95,
+        epsilon=1e-8,
+        weight_decay=(0.01, 0.0),
+        factor_beta=None,
+        update_interval=(10, 1),
+        max_precondition_dim=10000,
+    ),
+    *each(
+        "soap",
+        "pytorch_optimizer.SOAP",
+        learning_rate=0.01,
+        **ADAM,
+        weight_decay=0.1,
+        factor_beta=(0.9, None),
+        update_interval=3,
+        max_precondition_dim=(3, 2, 1),
+    ),
     *[
         case("cautious", "pytorch_optimizer, cautious", rule=inner)
         for inner in (
@@ -1210,6 +1238,9 @@ def in_float64():
         decay_rate_fn=lambda step, exponent: 1 - (step + 1.0) ** -exponent,
     )
     torch.Tensor.bfloat16 = torch.Tensor.clone
+    pytorch_optimizer.optimizer.soap.torch = types.SimpleNamespace(
+        **vars(torch) | {"float32": torch.float64}
+    )
 
 
 def without_floor():

@@ -16,6 +16,7 @@ from updates.rules.second_moments import *
 from updates.rules.layerwise import *
 from updates.rules.factored import *
 from updates.rules.muon import *
+from updates.rules.preconditioned import *
 from updates.rules.distance import *
 from updates.rules.polyak import *
 from updates.rules.averaging import *
