@@ -78,6 +78,8 @@ TUNED_RULES: dict[str, tuple[Callable[..., Any], float]] = {
     "novograd": (updates.novograd, 0.003),
     "fromage": (updates.fromage, 0.03),
     "muon": (updates.muon(adam_learning_rate=0.001), 0.01),
+    "soap": (updates.soap, 0.001),
+    "shampoo": (updates.shampoo(update_interval=10, adam_learning_rate=0.001), 0.03),
     "adafactor": (updates.adafactor(min_dim_size_to_factor=20), 0.01),
     "sm3": (updates.sm3, 0.03),
     "dog": (updates.dog(initial_step=0.01), 1.0),

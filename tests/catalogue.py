@@ -62,6 +62,13 @@ class Row(NamedTuple):
 
 
 MOMENTS = ("first_moment", "second_moment")
+
+
+def factored(*slots: str, ndim: int) -> tuple[str, ...]:
+    """Give slots that are kept for each axis, unless there are fewer than two."""
+    return tuple(f"{slot}_{axis}" for slot in slots for axis in range(ndim) if ndim > 1)
+
+
 RULES = [
     Row("sgd", updates.sgd(learning_rate=0.1), ()),
     Row("momentum", updates.momentum(learning_rate=0.05, momentum=0.9), ("velocity",)),
@@ -238,14 +245,14 @@ RULES = [
     Row(
         "soap",
         updates.soap(learning_rate=0.01, update_interval=2),
-        lambda param: (
-            *MOMENTS,
-            *(
-                f"{slot}_{axis}"
-                for slot in ("factor", "basis")
-                for axis in range(param.ndim if param.ndim > 1 else 0)
-            ),
-        ),
+        lambda param: (*MOMENTS, *factored("factor", "basis", ndim=param.ndim)),
+        True,
+        whole=True,
+    ),
+    Row(
+        "shampoo",
+        updates.shampoo(learning_rate=0.05, update_interval=2),
+        lambda param: factored("factor", "root", ndim=param.ndim) or MOMENTS,
         True,
         whole=True,
     ),

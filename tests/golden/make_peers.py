@@ -175,6 +175,47 @@ def by_mars(case):
     return by_hand(step, (jax.tree.map(jnp.zeros_like, start), adamw.init(start)), case)
 
 
+def by_shampoo(case):
+    """Step as algorithm 2 of Shampoo's paper says; let optax's AdamW move vectors and scalars."""
+    kwargs, loss = dict(case["kwargs"]), jax_loss(case["problem"])
+    rate, decay = kwargs["learning_rate"], kwargs["weight_decay"]
+    gradient = jax.jit(jax.grad(loss))
+    adamw = optax.adamw(
+        kwargs["adam_learning_rate"] or rate,
+        *(kwargs[f"adam_{name}"] for name in ("beta1", "beta2", "epsilon")),
+        weight_decay=decay,
+    )
+    start = [np.asarray(p) for p in START]
+    axes = [
+        [k for k, n in enumerate(p.shape) if p.ndim > 1 and n <= kwargs["max_precondition_dim"]]
+        for p in start
+    ]
+    sums = [
+        {k: kwargs["epsilon"] * np.eye(p.shape[k]) for k in own}
+        for p, own in zip(start, axes, strict=True)
+    ]
+    roots = [{} for _ in start]
+
+    def step(params, state, rows):
+        count, inner = state
+        grads = [np.asarray(grad) for grad in gradient(params, rows)]
+        updates, inner = adamw.update(grads, inner, [np.asarray(p) for p in params])
+        for index, (param, grad, own) in enumerate(zip(params, grads, axes, strict=True)):
+            step = grad
+            for axis in own:
+                flat = np.moveaxis(grad, axis, 0).reshape(grad.shape[axis], -1)
+                sums[index][axis] = sums[index][axis] + flat @ flat.T
+                if count % kwargs["update_interval"] == 0:
+                    u, s, vh = np.linalg.svd(sums[index][axis])
+                    roots[index][axis] = u * s ** (-1 / (2 * len(own))) @ vh
+                step = np.moveaxis(np.moveaxis(step, axis, -1) @ roots[index][axis], -1, axis)
+            if own:
+                updates[index] = -rate * (step + decay * np.asarray(param))
+        return optax.apply_updates(params, updates), (count + 1, inner)
+
+    return by_hand(step, (0, adamw.init(start)), case)
+
+
 def by_sam(case):
     """Take the gradient uphill, at ``p + rho * g / ||g||``, and the inner rule's step at p."""
     loss, rho, inner = jax_loss(case["problem"]), case["kwargs"]["rho"], inner_optimizer(case)
@@ -283,6 +324,7 @@ def by_contrib_sam(case):
 DRIVERS = {
     "pytorch_optimizer, cautious": (by_cautious, "the peer of the inner rule, cautious=True"),
     "MARS, by hand": (by_mars, "optax.adamw on corrected, clipped gradients"),
+    "Shampoo, by hand": (by_shampoo, "algorithm 2 of arXiv:1802.09568, optax.adamw for the rest"),
     "sam, by hand": (by_sam, "inner rule on grad(p + rho * g / norm(g))"),
     "optax.contrib.sam": (
         by_contrib_sam,
@@ -407,6 +449,15 @@ PEER_NAMES = {
         "factor_beta": "shampoo_beta",
         "update_interval": "precondition_frequency",
     },
+    "pytorch_optimizer.Shampoo": {
+        "epsilon": "matrix_eps",
+        "update_interval": "preconditioning_compute_steps",
+        "max_precondition_dim": None,
+        "adam_learning_rate": None,
+        "adam_beta1": None,
+        "adam_beta2": None,
+        "adam_epsilon": None,
+    },
     "torch.optim.ASGD": {"decay": "lambd", "power": "alpha", "start": "t0"},
     "torch.optim.Adagrad": {
         "initial_accumulator": "initial_accumulator_value",
@@ -503,6 +554,7 @@ PRODIGY = {"beta1": 0.9, "beta2": 0.99, "epsilon": 1e-8, "initial_distance": 1e-
 PRODIGY_OTHERS = {"beta1": 0.8, "beta2": 0.95, "epsilon": 1e-3, "initial_distance": 1e-2}
 RPROP_DEFAULTS = {"eta_minus": 0.5, "eta_plus": 1.2, "min_step": 1e-6, "max_step": 50.0}
 RPROP = {"eta_minus": 0.4, "eta_plus": 1.3, "min_step": 1e-3, "max_step": 0.02}
+SHAMPOO = {"adam_beta1": 0.8, "adam_beta2": 0.95, "adam_epsilon": 1e-3}
 SOPHIA = {"beta1": 0.9, "beta2": 0.95, "epsilon": 0.1, "seed": 0, "problem": "separable"}
 NESTEROV = {"nesterov": True}
 FLOAT64_MOMENTUM = {"dtype_momentum": "float64"}
@@ -976,6 +1028,31 @@ CASES = [
         factor_beta=(0.9, None),
         update_interval=3,
         max_precondition_dim=(3, 2, 1),
+    ),
+    # It mixes up the axes of tensors, gives vectors a full matrix, and rests until call k.
+    *each(
+        "shampoo",
+        "pytorch_optimizer.Shampoo",
+        {"weight_decouple": True},
+        only=["W"],
+        learning_rate=(0.01, 0.1),
+        epsilon=(1e-6, 1e-2),
+        weight_decay=(0.0, 0.1),
+        update_interval=1,
+        max_precondition_dim=10000,
+        adam_learning_rate=None,
+        **SHAMPOO,
+    ),
+    *each(
+        "shampoo",
+        "Shampoo, by hand",
+        learning_rate=0.02,
+        epsilon=1e-4,
+        weight_decay=(0.0, 0.1),
+        update_interval=(1, 4),
+        max_precondition_dim=(10000, 3, 2),
+        adam_learning_rate=(None, 0.005),
+        **SHAMPOO,
     ),
     *[
         case("cautious", "pytorch_optimizer, cautious", rule=inner)

@@ -96,6 +96,87 @@ def soap(
     return (param - rate * direction) * shrink
 
 
+@rule(rows=False)
+def shampoo(
+    state: State,
+    param: Tensor,
+    grad: Tensor,
+    learning_rate: LearningRate = 0.01,
+    epsilon: Epsilon = 1e-6,
+    weight_decay: WeightDecay = 0.0,
+    update_interval: Count = 1,
+    max_precondition_dim: Count = 10000,
+    adam_learning_rate: NonNegative | None = None,
+    adam_beta1: Fraction = 0.9,
+    adam_beta2: Fraction = 0.999,
+    adam_epsilon: Epsilon = 1e-8,
+    mask: Mask | None = None,
+) -> Tensor:
+    """Shampoo: AdaGrad with a matrix for each axis in the place of a number for each element.
+
+    - ``F_i' = F_i + G_i@G_i.T``
+    - ``R_i' = (F_i' + eps*I)^(-1 / (2*n))    (in calls 1, 1 + update_interval, ...)``
+    - ``p' = p - lr*(turned(g) + wd*p)``
+
+    ``turned(g)`` of a matrix is ``R_0'@g@R_1'``; of tensors likewise, along each axis. ``n`` is the
+    number of axes that have a factor: all that are no longer than `max_precondition_dim`. Where an
+    eigenvalue is 0, and `epsilon` too, so is its root.
+
+    Vectors, scalars, and what has no factor move by
+    ``-lr * (m' / (1 - b1^t) / (sqrt(v' / (1 - b2^t)) + eps) + wd*p)``, as in `adamw`. For momentum
+    of the steps there is `apply_momentum`.
+
+    epsilon : is added to the eigenvalues of the factors; keeps their roots finite
+    weight_decay : decoupled weight decay
+    update_interval : calls from one root to the next
+    max_precondition_dim : longest axis that has a factor; an integer, since it shapes the state
+    adam_learning_rate : factor of the steps of other parameters; None is `learning_rate`
+    adam_beta1 : decay of the first moment of other parameters
+    adam_beta2 : decay of their second moment
+    adam_epsilon : keeps their division away from zero
+    state : factor_0, root_0, factor_1, ..., or first_moment and second_moment; step
+
+    `soap` : Adam along the eigenvectors of averaged factors
+    `adagrad` : a sum of squares for every element
+    `muon` : what the first step is for a matrix, but for epsilon
+
+    Gupta, Koren, Singer (2018), "Shampoo: Preconditioned Stochastic Tensor Optimization",
+    arXiv:1802.09568, algorithm 2. Matrices follow pytorch_optimizer's without momentum too, which
+    makes no step before call `update_interval`, and mixes up the axes of other tensors.
+    """
+    kept_factors = _kept(state, "factor", max_precondition_dim)
+    if not kept_factors:
+        direction = adam_direction(state, grad, adam_beta1, adam_beta2, adam_epsilon)
+        rate = learning_rate if adam_learning_rate is None else adam_learning_rate
+        return param - rate * (direction + weight_decay * param)
+    factors = [
+        state.update(factor, factor + _outer_product(grad, axis))
+        for axis, factor in kept_factors.items()
+    ]
+    kept_roots = _kept(state, "root", max_precondition_dim)
+    exponent = -0.5 / len(factors)
+    anew = [
+        _like(root, _power(_finite(state, factor), state.wide(epsilon), exponent))
+        for root, factor in zip(kept_roots.values(), factors, strict=True)
+    ]
+    found = _branch(_is_due(state, update_interval), anew, [*kept_roots.values()])
+    roots = {
+        axis: state.update(kept, root)
+        for (axis, kept), root in zip(kept_roots.items(), found, strict=True)
+    }
+    return param - learning_rate * (_times(roots, grad) + weight_decay * param)
+
+
+def _power(factor: Any, epsilon: Any, exponent: float) -> Any:
+    """Raise the eigenvalues of a symmetric matrix to a negative power."""
+    eigenvalues, eigenvectors = pt.linalg.eigh(factor)
+    # Rounding makes those near 0 negative.
+    shifted = pt.maximum(eigenvalues, 0) + epsilon
+    is_zero = pt.eq(shifted, 0)
+    safe: Any = pt.switch(is_zero, 1, shifted)
+    return pt.dot(eigenvectors * pt.switch(is_zero, 0, safe**exponent), eigenvectors.T)
+
+
 def _followed(
     state: State,
     factors: Mapping[int, Any],
