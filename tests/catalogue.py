@@ -62,13 +62,6 @@ class Row(NamedTuple):
 
 
 MOMENTS = ("first_moment", "second_moment")
-
-
-def factored(*slots: str, ndim: int) -> tuple[str, ...]:
-    """Give slots that are kept for each axis, unless there are fewer than two."""
-    return tuple(f"{slot}_{axis}" for slot in slots for axis in range(ndim) if ndim > 1)
-
-
 RULES = [
     Row("sgd", updates.sgd(learning_rate=0.1), ()),
     Row("momentum", updates.momentum(learning_rate=0.05, momentum=0.9), ("velocity",)),
@@ -244,15 +237,16 @@ RULES = [
     ),
     Row(
         "soap",
-        updates.soap(learning_rate=0.01, update_interval=2),
-        lambda param: (*MOMENTS, *factored("factor", "basis", ndim=param.ndim)),
+        # A row that broadcasts has rank 1: its other eigenvectors depend on the backend.
+        updates.soap(learning_rate=0.01, update_interval=2, max_precondition_dim=2),
+        lambda param: (*MOMENTS, *(("factor_0", "basis_0") if param.ndim > 1 else ())),
         True,
         whole=True,
     ),
     Row(
         "shampoo",
-        updates.shampoo(learning_rate=0.05, update_interval=2),
-        lambda param: factored("factor", "root", ndim=param.ndim) or MOMENTS,
+        updates.shampoo(learning_rate=0.05, epsilon=0.01, update_interval=2),
+        lambda param: ("factor_0", "factor_1", "root_0", "root_1") if param.ndim > 1 else MOMENTS,
         True,
         whole=True,
     ),

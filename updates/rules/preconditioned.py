@@ -12,6 +12,7 @@ only the C backend skips it: numba gives the same, but computes the branch in ev
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pytensor.tensor as pt
 from pytensor.ifelse import ifelse
 
@@ -59,7 +60,9 @@ def soap(
     along each axis. Before ``QR``, the columns of ``Q_i`` are sorted by falling ``F_i'``, and
     ``v'`` with them. The first call makes no step: it starts the factors, and ``Q_i`` as their
     eigenvectors. ``t`` counts calls from the second. Vectors and scalars are not turned and follow
-    Adam; so do the axes of a tensor that are longer than `max_precondition_dim`.
+    Adam; so do the axes of a tensor that are longer than `max_precondition_dim`. Where the first
+    gradient has less rank than an axis is long, some eigenvectors are for LAPACK to choose, and
+    another backend may walk another way.
 
     beta1, beta2 : decays of the first and of the second moment
     factor_beta : decay of the factors; None is `beta2`
@@ -84,7 +87,7 @@ def soap(
     factor_decay = beta2 if factor_beta is None else factor_beta
     factors = {
         axis: state.update(
-            factor, factor_decay * factor + (1 - factor_decay) * _outer_product(grad, axis)
+            factor, factor_decay * factor + (1 - factor_decay) * _outer_product(state, grad, axis)
         )
         for axis, factor in kept_factors.items()
     }
@@ -119,8 +122,7 @@ def shampoo(
     - ``p' = p - lr*(turned(g) + wd*p)``
 
     ``turned(g)`` of a matrix is ``R_0'@g@R_1'``; of tensors likewise, along each axis. ``n`` is the
-    number of axes that have a factor: all that are no longer than `max_precondition_dim`. Where an
-    eigenvalue is 0, and `epsilon` too, so is its root.
+    number of axes that have a factor: all that are no longer than `max_precondition_dim`.
 
     Vectors, scalars, and what has no factor move by
     ``-lr * (m' / (1 - b1^t) / (sqrt(v' / (1 - b2^t)) + eps) + wd*p)``, as in `adamw`. For momentum
@@ -150,13 +152,13 @@ def shampoo(
         rate = learning_rate if adam_learning_rate is None else adam_learning_rate
         return param - rate * (direction + weight_decay * param)
     factors = [
-        state.update(factor, factor + _outer_product(grad, axis))
+        state.update(factor, factor + _outer_product(state, grad, axis))
         for axis, factor in kept_factors.items()
     ]
     kept_roots = _kept(state, "root", max_precondition_dim)
-    exponent = -0.5 / len(factors)
+    exponent = pt.cast(-0.5 / len(factors), state.call.dtype)
     anew = [
-        _like(root, _power(_finite(state, factor), state.wide(epsilon), exponent))
+        _like(root, _root(_wide(state, factor), epsilon, exponent))
         for root, factor in zip(kept_roots.values(), factors, strict=True)
     ]
     found = _branch(_is_due(state, update_interval), anew, [*kept_roots.values()])
@@ -167,14 +169,15 @@ def shampoo(
     return param - learning_rate * (_times(roots, grad) + weight_decay * param)
 
 
-def _power(factor: Any, epsilon: Any, exponent: float) -> Any:
-    """Raise the eigenvalues of a symmetric matrix to a negative power."""
-    eigenvalues, eigenvectors = pt.linalg.eigh(factor)
-    # Rounding makes those near 0 negative.
-    shifted = pt.maximum(eigenvalues, 0) + epsilon
-    is_zero = pt.eq(shifted, 0)
-    safe: Any = pt.switch(is_zero, 1, shifted)
-    return pt.dot(eigenvectors * pt.switch(is_zero, 0, safe**exponent), eigenvectors.T)
+def _root(factor: Any, epsilon: Any, exponent: Any) -> Any:
+    """Raise a factor to a negative power; what has overflowed to 0, its limit."""
+    eigenvalues, eigenvectors = _eigh(_finite(factor))
+    # What is this small beside the largest is rounding, of either sign.
+    dtype = factor.type.dtype
+    least = pt.cast(factor.shape[0], dtype) * np.finfo(dtype).eps * eigenvalues[-1]
+    powers = (pt.maximum(eigenvalues, least) + epsilon) ** exponent
+    root = pt.dot(eigenvectors * powers, eigenvectors.T)
+    return provenance.reads_as(pt.switch(pt.all(_is_finite(factor)), root, 0), 1)
 
 
 def _followed(
@@ -187,11 +190,11 @@ def _followed(
     """Update the bases where it is time to, and return the second moment sorted as they are."""
     sorted_square, turned, eigenvectors = square, [], []
     for axis, basis in bases.items():
-        factor = _finite(state, factors[axis])
+        factor = _finite(_wide(state, factors[axis]))
         product = pt.dot(factor, _wide(state, basis))
         order = pt.argsort(-pt.sum(_wide(state, basis) * product, axis=0))
         turned.append(_like(basis, pt.linalg.qr(product[:, order])[0]))
-        eigenvectors.append(_like(basis, pt.linalg.eigh(factor)[1][:, ::-1]))
+        eigenvectors.append(_like(basis, _eigh(factor)[1][:, ::-1]))
         sorted_square = pt.take(sorted_square, order, axis=axis)
     is_due = _is_due(state, update_interval)
     then = [*turned, _like(square, sorted_square)]
@@ -227,10 +230,12 @@ def _times(matrices: Mapping[int, Any], tensor: Tensor, side: int = 0) -> Tensor
     return product
 
 
-def _outer_product(grad: Tensor, axis: int) -> Any:
+def _outer_product(state: State, grad: Tensor, axis: int) -> Any:
     """Return ``G_i @ G_i.T``."""
     others = [other for other in range(grad.type.ndim) if other != axis]
-    return pt.tensordot(grad, grad, axes=[others, others])
+    wide = _wide(state, grad)
+    product = pt.tensordot(wide, wide, axes=[others, others])
+    return provenance.cast(product, grad.type.dtype)
 
 
 def _branch(condition: Any, then: list[Any], otherwise: list[Any]) -> list[Any]:
@@ -239,14 +244,22 @@ def _branch(condition: Any, then: list[Any], otherwise: list[Any]) -> list[Any]:
     return [provenance.reads_as(value, 1 + index) for index, value in enumerate(found)]
 
 
+def _eigh(matrix: Any) -> Any:
+    """Return the eigenvalues of a symmetric matrix, rising, and its eigenvectors as columns."""
+    return pt.linalg.eigh(matrix)
+
+
 def _wide(state: State, matrix: Any) -> Any:
     return provenance.cast(matrix, state.call.dtype)
 
 
-def _finite(state: State, factor: Any) -> Any:
-    """Return a factor that can be decomposed. Where it is not finite, parameters show it."""
-    wide = _wide(state, factor)
-    return provenance.reads_as(pt.switch(pt.isinf(wide) | pt.isnan(wide), 0, wide), 2)
+def _is_finite(matrix: Any) -> Any:
+    return ~(pt.isinf(matrix) | pt.isnan(matrix))
+
+
+def _finite(matrix: Any) -> Any:
+    """Return a matrix that can be decomposed. Where it is not finite, parameters show it."""
+    return provenance.reads_as(pt.switch(_is_finite(matrix), matrix, 0), 1)
 
 
 def _like(variable: Any, value: Any) -> Any:
