@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 import pytensor.tensor as pt
-from pytensor.ifelse import ifelse
 
 from updates import provenance
 from updates.call import State, Tensor, once_a_call
+from updates.conditional import ifelse
 from updates.kinds import (
     Count,
     Epsilon,
