@@ -8,6 +8,7 @@ The grammar is Python's with ``^`` for powers, primes and numbers in names, and 
 import re
 
 import numpy as np
+import scipy.linalg
 import scipy.special
 
 _TOKEN = re.compile(
@@ -63,6 +64,11 @@ def _with(function, *first, **keywords):
     return lambda *args, **more: function(*first, *args, **keywords, **more)
 
 
+def _ifelse(condition, *values, n_outs, **_):
+    chosen = values[:n_outs] if condition else values[n_outs:]
+    return chosen if n_outs > 1 else chosen[0]
+
+
 FUNCTIONS = {
     "where": np.where,
     "fill": lambda like, value: np.broadcast_to(value, np.shape(like)),
@@ -93,6 +99,9 @@ FUNCTIONS = {
     "reshape": lambda x, shape: np.reshape(x, tuple(np.ravel(shape).astype(int))),
     "broadcast_to": lambda x, shape: np.broadcast_to(x, tuple(np.ravel(shape).astype(int))),
     "transpose": lambda x, axes=None: np.transpose(x, axes),
+    "ifelse": _ifelse,
+    "eigh": lambda x, driver, **_: scipy.linalg.eigh(x, driver=driver),
+    "qr": lambda x, mode, **_: scipy.linalg.qr(x, mode=mode),
     "set": _set,
     "increase": _increase,
 }

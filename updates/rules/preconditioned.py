@@ -241,7 +241,7 @@ def _outer_product(state: State, grad: Tensor, axis: int) -> Any:
 def _branch(condition: Any, then: list[Any], otherwise: list[Any]) -> list[Any]:
     """Compute one of two lists only."""
     found: Any = ifelse(condition, then, otherwise)
-    return [provenance.reads_as(value, 1 + index) for index, value in enumerate(found)]
+    return list(found)
 
 
 def _eigh(matrix: Any) -> Any:
