@@ -22,7 +22,7 @@ from speed_common import machine, number, table
 ALL, THREADS, LIST, IN_PLACE = "all", "threads", "outputs as a list", "in place"
 CONVERSION, REWRITE = "own conversion to numba", "the rewrite"
 PARTS = [ALL, THREADS, LIST, IN_PLACE, CONVERSION, REWRITE]
-FIGURES = {
+FIGURES: dict[str, tuple[list[tuple[int, ...]], str, float]] = {
     "compile 40 arrays, CPU s": ([(4, 4), (4,)] * 20, "cold", 1),
     "again": ([(4, 4), (4,)] * 20, "cold", 1),
     "10^7 values, ms": ([(10_000_000,)], "call", 1e3),

@@ -454,10 +454,10 @@ NAN_WHERE_SQUARES_OVERFLOW = {"deepmind_rmsprop", "graves_rmsprop", "yogi", "ada
 RESTS_WHERE_SQUARES_OVERFLOW = {
     *("adagrad", "adagrad_window", "adadelta", "rmsprop", "sm3", "madgrad", "adopt"),
     *("adam", "amsgrad", "nadam", "optimistic_adam", "adabelief", "schedule_free_adamw"),
-    *("lamb", "prodigy", "laprop", "shampoo"),
+    *("lamb", "prodigy", "dadapt_adamw", "momo_adam", "laprop", "shampoo"),
 }
 # Rules with one step length for all parameters, which a huge gradient makes too short to see.
-HOLD_BACK_THE_OTHERS = {"dog", "dowg", "polyak_sgd", "lbfgs"}
+HOLD_BACK_THE_OTHERS = {"dog", "dowg", "polyak_sgd", "momo", "lbfgs"}
 
 
 def what_becomes(value):

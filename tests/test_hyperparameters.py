@@ -234,7 +234,9 @@ def made(name, which=0):
         besides = [loss] * ("loss" in inspect.signature(function).parameters)
         return function(updates.sgd(loss, params, 0.1), *besides, **arguments)
     grads = updates.get_or_compute_grads(loss, params)
-    if leading == ["tensor_var"]:
+    if name == "differentially_private_mean":
+        grads = function([pt.expand_dims(grad, 0) for grad in grads], **arguments)
+    elif leading == ["tensor_var"]:
         grads = [function(grads[0], **arguments), grads[1]]
     else:
         grads = function(grads, *[params] * ("params" in leading), **arguments)

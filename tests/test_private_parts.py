@@ -266,6 +266,9 @@ pytensor.tensor.elemwise CAReduce DimShuffle Elemwise
 pytensor.tensor.math Dot
 pytensor.tensor.random.op RandomVariable
 pytensor.tensor.shape Reshape Shape_i SpecifyShape
+pytensor.conditional.op ifelse
+pytensor.ifelse ifelse
+pytensor.scan.utils until
 pytensor.tensor.sharedvar TensorSharedVariable
 pytensor.tensor.subtensor AdvancedIncSubtensor AdvancedSubtensor IncSubtensor Subtensor
 pytensor.tensor.type TensorType discrete_dtypes

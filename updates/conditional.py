@@ -7,6 +7,4 @@
 try:
     from pytensor.conditional.op import ifelse
 except ImportError:  # before PyTensor 3.3
-    from pytensor.ifelse import ifelse
-
-__all__ = ["ifelse"]
+    from pytensor.ifelse import ifelse  # type: ignore[no-redef]  # noqa: F401

@@ -81,7 +81,8 @@ def schedule_free(
     weight_lr_power : how strongly a larger learning rate makes a call count more
     state : base, average; max_learning_rate, weight_sum for the whole call; what `rule` keeps
 
-    `schedule_free_sgd`, `schedule_free_adamw` : the same around these two
+    `schedule_free_sgd` : the same around gradient descent
+    `schedule_free_adamw` : the same around Adam without its first moment
     `apply_ema` : averages take no part in the training
 
     Defazio et al. (2024), "The Road Less Scheduled", arXiv:2405.15682; the form is optax's, with
