@@ -8,6 +8,7 @@ import numpy as np
 import pytensor
 import pytensor.tensor as pt
 import pytest
+from pytensor.compile.builders import OpFromGraph
 
 import updates
 from updates import lbfgs
@@ -148,6 +149,43 @@ def test_what_is_known_of_the_point_is_used_again_unless_something_has_changed()
     assert evaluations_of() == 1
 
 
+@pytest.mark.parametrize("odd", [np.inf, -np.inf, np.nan, 2.0])
+def test_changes_beside_what_is_no_number_are_seen(odd):
+    values = np.array([1.0, odd, 3.0])
+    data = pytensor.shared(values, name="data")
+    x = pytensor.shared(5.0, name="x")
+    used = pt.switch(pt.eq(data, 1) | pt.eq(data, 3) | pt.eq(data, 30), data, 0)
+    loss = ((x - used) ** 4).sum()
+    rule = lbfgs(loss, x)
+    state = state_of(rule)
+    step = pytensor.function([], loss, updates=rule, mode=MODE)
+    for _ in range(3):
+        step()
+    data.set_value(np.array([30.0, odd, 3.0]))
+    before = float(step())
+    assert int(state["evaluations"].get_value()) >= 2
+    assert float(state["loss"].get_value()) < before
+
+
+def test_a_change_that_moves_from_one_variable_to_another_is_seen():
+    a, b = (pytensor.shared(np.arange(5.0), name=name) for name in "ab")
+    x = pytensor.shared(9.0, name="x")
+    rule = lbfgs(((x - a) ** 4).sum() + ((x - 2 * b) ** 2).sum(), x)
+    step = pytensor.function([], updates=rule, mode=MODE)
+    for _ in range(3):
+        step()
+    evaluations = state_of(rule)["evaluations"]
+    for i, j in np.ndindex(5, 5):
+        step()
+        assert int(evaluations.get_value()) == 1
+        for variable, place, change in ((a, i, -4.0), (b, j, 4.0)):
+            values = variable.get_value()
+            values[place] += change
+            variable.set_value(values)
+        step()
+        assert int(evaluations.get_value()) >= 2
+
+
 def test_at_a_minimum_everything_rests():
     x = pytensor.shared(np.zeros(3), name="x")
     rule = lbfgs((x**2).sum(), x)
@@ -198,17 +236,27 @@ def test_it_goes_on_where_it_was_saved(tmp_path):
     updates.save(tmp_path / "half.npz", rule)
     for _ in range(12):
         step()
+    whole = updates.state_dict(rule)
     again, rule, step = problem()
     updates.load(tmp_path / "half.npz", rule)
     for _ in range(12):
         step()
     assert np.array_equal(x.get_value(), again.get_value())
+    assert len(whole) > 8
+    for name, value in updates.state_dict(rule).items():
+        np.testing.assert_array_equal(value, whole[name])
 
 
 def test_a_loss_that_draws_is_refused():
     x = pytensor.shared(np.ones(3), name="x")
     with pytest.raises(ValueError, match=r"^lbfgs: the loss draws random numbers"):
         lbfgs((x * pt.random.normal(size=3)).sum(), x)
+    inner = OpFromGraph(
+        [x, rng := pytensor.shared(np.random.default_rng(0))],
+        [(x * pt.random.normal(size=3, rng=rng)).sum()],
+    )
+    with pytest.raises(ValueError, match=r"^lbfgs: the loss draws random numbers"):
+        lbfgs(inner(x, rng), x)
 
 
 def test_it_is_one_step_of_newton_where_the_curvature_is_known():

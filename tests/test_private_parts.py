@@ -269,6 +269,7 @@ pytensor.tensor.shape Reshape Shape_i SpecifyShape
 pytensor.conditional.op ifelse
 pytensor.ifelse ifelse
 pytensor.scan.utils until
+pytensor.tensor.random.type RandomType
 pytensor.tensor.sharedvar TensorSharedVariable
 pytensor.tensor.subtensor AdvancedIncSubtensor AdvancedSubtensor IncSubtensor Subtensor
 pytensor.tensor.type TensorType discrete_dtypes

@@ -4,6 +4,7 @@
 - ``inputs_of(variables)``: the inputs that a function of these variables needs
 - ``default_updates(variables)``: what such a function advances by itself
 - ``trained(updates)``: the variables whose next values have a gradient of a loss of theirs
+- ``draws(variable)``: whether it needs random draws
 - ``by_age(variables)``: variables in the order in which they were made
 
 The first two come in the order in which the variables were made.
@@ -17,6 +18,7 @@ from pytensor.compile.sharedvalue import SharedVariable
 from pytensor.gradient import grad
 from pytensor.graph.basic import Constant, Variable
 from pytensor.graph.traversal import ancestors, graph_inputs
+from pytensor.tensor.random.type import RandomType
 
 from updates.arguments import is_float_tensor
 from updates.differentiation import NO_GRADIENT, loss_above
@@ -95,6 +97,11 @@ def trained(updates: Mapping[Any, Variable]) -> list[Any]:
         if any(variable in params[loss] for loss in losses):
             found.append(variable)
     return found
+
+
+def draws(variable: Variable) -> bool:
+    """Tell whether a variable needs random draws, in inner graphs as well."""
+    return any(isinstance(leaf.type, RandomType) for leaf in graph_inputs([variable]))
 
 
 def by_age(variables: Iterable[Variable]) -> list[Variable]:

@@ -101,8 +101,9 @@ class Walker:
         self._x = pytensor.shared(np.array([function.start]), name="x")
         self._rate = pytensor.shared(np.array(0.0), name="learning_rate")
         loss = function.loss(self._x[0, 0], self._x[0, 1])
-        self._updates = rule_at(rule, self._rate, **settings)(loss, [self._x])
-        self._step = pytensor.function([], updates=self._updates, mode="FAST_COMPILE")
+        with pytensor.config.change_flags(mode="FAST_COMPILE"):  # the loops of rules, too
+            self._updates = rule_at(rule, self._rate, **settings)(loss, [self._x])
+            self._step = pytensor.function([], updates=self._updates)
         averages = (v for v in self._updates if provenance.of(v).average_of is not None)
         self._where: Any = next(averages, self._x)
 

@@ -13,8 +13,7 @@ from typing import Any
 import pytensor.tensor as pt
 from pytensor.graph.basic import Variable
 from pytensor.graph.replace import vectorize_graph
-from pytensor.graph.traversal import ancestors, apply_ancestors
-from pytensor.tensor.random.op import RandomVariable
+from pytensor.graph.traversal import ancestors
 from pytensor.tensor.type import TensorType
 
 from updates import provenance
@@ -25,7 +24,7 @@ from updates.differentiation import gradients
 from updates.gradient_transform import Gradients, joint_gradient_transform
 from updates.gradients.terms import normal_noise
 from updates.kinds import Natural, NonNegative, Positive
-from updates.loss_graph import inputs_of
+from updates.loss_graph import draws, inputs_of
 from updates.named_dimensions import has_names
 from updates.norms import joint_norm_of_rows
 from updates.rows import whole
@@ -219,7 +218,7 @@ def _check_is_of_one_example(loss: Variable, ones: Sequence[Any]) -> None:
                 f"the loss also depends on the input {variable}, which may hold examples; add it "
                 "to batch, or if it is the same for all of them, make it a shared variable"
             )
-    if any(isinstance(node.op, RandomVariable) for node in apply_ancestors([loss])):
+    if draws(loss):
         raise ValueError(
             "the loss draws random numbers (dropout, noise), which would be the same for all "
             "examples; leave them out, or draw them outside and add them to batch"

@@ -14,8 +14,7 @@ import numpy as np
 import pytensor.tensor as pt
 from pytensor.graph.basic import Constant, Variable
 from pytensor.graph.replace import clone_replace
-from pytensor.graph.traversal import apply_ancestors, graph_inputs
-from pytensor.tensor.random.op import RandomVariable
+from pytensor.graph.traversal import graph_inputs
 from pytensor.tensor.type import TensorType
 
 from updates import provenance
@@ -23,6 +22,7 @@ from updates.call import Call, Tensor
 from updates.conditional import ifelse
 from updates.kinds import Count, Fraction, LearningRate, NonNegative
 from updates.line_search import LineSearch, norm
+from updates.loss_graph import draws
 from updates.norms import ratio
 from updates.rule import joint_rule
 
@@ -111,8 +111,9 @@ def lbfgs(
     ]
     point, gradient_there = vectors.joined(reached), pt.switch(moves, found.gradient, gradient)
     failed = ~found.is_good & ~is_flat
-    history.add(point - kept.start, gradient_there - gradient, moves, failed & ~moves)
-    kept.keep(point, gradient_there, pt.switch(moves, found.loss, loss))
+    is_stuck = failed & ~moves
+    history.add(point - kept.start, gradient_there - gradient, moves, is_stuck)
+    kept.keep(point, gradient_there, pt.switch(moves, found.loss, loss), is_stuck)
     for slot, value in (
         ("evaluations", found.trials + pt.cast(~kept.is_known, "int64")),
         ("failed", failed),
@@ -180,9 +181,10 @@ class _Kept:
         # Inputs are the condition, and what holds if it does, then what holds if it does not.
         return provenance.reads_as(found[0], 3), provenance.reads_as(found[1], 4)
 
-    def keep(self, point: Tensor, gradient: Tensor, loss: Tensor) -> None:
-        """Keep them for the next call."""
-        for state, value in zip(self.states, (point, gradient, loss, self.data), strict=True):
+    def keep(self, point: Tensor, gradient: Tensor, loss: Tensor, is_doubtful: Tensor) -> None:
+        """Keep them for the next call, unless that had better evaluate them anew."""
+        data = pt.switch(is_doubtful, self.data + 1, self.data)
+        for state, value in zip(self.states, (point, gradient, loss, data), strict=True):
             self.call.update(state, value)
 
 
@@ -192,20 +194,24 @@ def _fingerprint(call: Call) -> Tensor:
     NaN, which no number equals, where something is no tensor of numbers.
     """
     params = {*call.params, *call.owners}
-    total = pt.zeros((), call.dtype)
-    for number, leaf in enumerate(graph_inputs([call.loss])):
+    total, before = pt.zeros((), call.dtype), pt.zeros((), call.dtype)
+    for leaf in graph_inputs([call.loss]):
         if isinstance(leaf, Constant) or leaf in params:
             continue
         if not isinstance(leaf.type, TensorType) or leaf.type.dtype.startswith("complex"):
             return pt.constant(np.nan, dtype=call.dtype)
         values = pt.flatten(pt.cast(leaf, call.dtype))
-        places = pt.cumsum(pt.ones_like(values)) + number
+        # Whatever is no number counts as one, as masks and bounds may be infinite.
+        values = pt.switch(pt.isinf(values), pt.sign(values) * np.e, values)
+        values = pt.switch(pt.isnan(values), np.pi, values)
+        places = before + pt.cumsum(pt.ones_like(values))
         total = total + pt.sum(values * (places * GOLDEN_RATIO % 1))
+        before = before + pt.cast(values.size, call.dtype)
     return total
 
 
 def _check_is_the_same_in_every_call(loss: Variable) -> None:
-    if any(isinstance(node.op, RandomVariable) for node in apply_ancestors([loss])):
+    if draws(loss):
         raise ValueError(
             "the loss draws random numbers (dropout, noise, variational inference), and a line "
             "search needs the same loss at all points; leave them out, or use a rule such as adam"
