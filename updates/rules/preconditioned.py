@@ -7,6 +7,10 @@ The factor of an axis of length n is an n by n matrix that collects ``G_i @ G_i.
 is the gradient as a matrix: that axis as its rows, all others as its columns. To decompose factors
 is costly. It is done in every so many calls, in a branch that the others skip. With PyTensor 3.0.7
 only the C backend skips it: numba gives the same, but computes the branch in every call.
+
+For a float32 matrix of 512 rows and columns, in numba, on one BLAS thread of a shared machine: a
+call of ``adam`` takes 1.3 ms, of ``soap`` 63 ms, or 210 ms with the branch, of ``shampoo`` 21 ms,
+or 190 ms with it.
 """
 
 from collections.abc import Mapping
