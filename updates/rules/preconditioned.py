@@ -8,8 +8,8 @@ is the gradient as a matrix: that axis as its rows, all others as its columns. T
 is costly. It is done in every so many calls, in a branch that the others skip. With PyTensor 3.0.7
 only the C backend skips it: numba gives the same, but computes the branch in every call.
 
-For a float32 matrix of 512 rows and columns, in numba, on one BLAS thread of a shared machine: a
-call of ``adam`` takes 1.3 ms, of ``soap`` 63 ms, or 210 ms with the branch, of ``shampoo`` 21 ms,
+For a float32 matrix of 512 rows and columns, in numba, on one BLAS thread of a busy machine, a call
+of ``adam`` took 1.3 ms at best, of ``soap`` 63 ms, or 210 ms with the branch, of ``shampoo`` 21 ms,
 or 190 ms with it.
 """
 
