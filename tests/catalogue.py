@@ -410,16 +410,24 @@ COMPOSITIONS = [
 # What proves a promise of the code that all rules share: the fast tests try it on these.
 FEW = {"sgd", "momentum", "rmsprop", "deepmind_rmsprop", "adam", "lamb", "adafactor", "sophia"}
 FEW |= {"with_sam", "with_transforms_and_schedules"}
+# What has a loop inside, in which a loss is evaluated: tests of their own try it on every backend.
+COMPILE_FOR_LONG = {"lbfgs"}
+LIGHT_RULES = [row for row in RULES if row.name not in COMPILE_FOR_LONG]
 
 
 def _each(argument, values, names, ids, few=None):
-    """Parametrize a test; the slow tests have what is not among the few, if there are any."""
-    slow = [few is not None and name not in few for name in names]
-    marks = [[pytest.mark.slow] if is_slow else [] for is_slow in slow]
-    triples = zip(values, ids, marks, strict=True)
-    return pytest.mark.parametrize(
-        argument, [pytest.param(value, id=id_, marks=marks) for value, id_, marks in triples]
-    )
+    """Parametrize a test; the slow tests have what is not among the few, if there are any.
+
+    Where there are, what takes long to compile is left out.
+    """
+    params = [
+        pytest.param(
+            value, id=id_, marks=[pytest.mark.slow] * (few is not None and name not in few)
+        )
+        for value, name, id_ in zip(values, names, ids, strict=True)
+        if few is None or name not in COMPILE_FOR_LONG
+    ]
+    return pytest.mark.parametrize(argument, params)
 
 
 _rules = ("row", RULES, [row.name for row in RULES], [repr(row.rule) for row in RULES])

@@ -2,15 +2,27 @@
 
 import pytensor
 import pytest
-from catalogue import Row
+from catalogue import COMPILE_FOR_LONG, Row
 
 
 @pytest.fixture(autouse=True)
 def _loops_in_python(request):
-    """Compile the line search of ``lbfgs`` as PyTensor's FAST_COMPILE does, which takes no C."""
-    values = getattr(request.node, "callspec", None) and request.node.callspec.params.values()
-    if any(isinstance(value, Row) and value.name == "lbfgs" for value in values or ()):
+    """Compile the line search of a rule as PyTensor's FAST_COMPILE does, which takes no C."""
+    callspec = getattr(request.node, "callspec", None)
+    values = callspec.params.values() if callspec else ()
+    if any(name_of(value) in COMPILE_FOR_LONG for value in values):
         with pytensor.config.change_flags(mode="FAST_COMPILE"):
             yield
     else:
         yield
+
+
+def name_of(value):
+    """Name the rule that a test is about, if it is about one."""
+    if isinstance(value, str):
+        return value.partition("(")[0]
+    return (
+        value.name
+        if isinstance(value, Row)
+        else getattr(getattr(value, "rule", None), "__name__", "")
+    )

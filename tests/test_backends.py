@@ -12,7 +12,7 @@ import numpy as np
 import pytensor
 import pytensor.tensor as pt
 import pytest
-from catalogue import AS_WRITTEN, COMPOSITIONS, RULES, arrays
+from catalogue import AS_WRITTEN, COMPOSITIONS, LIGHT_RULES, arrays
 from pytensor.compile.mode import Mode, get_mode
 
 import updates
@@ -43,11 +43,11 @@ def sums_in_float32():
     return updates.adam(grads, [weight, bias])
 
 
-CASES = {repr(row.rule): functools.partial(matrix_and_scalar, row.rule) for row in RULES}
+CASES = {repr(row.rule): functools.partial(matrix_and_scalar, row.rule) for row in LIGHT_RULES}
 CASES |= {f.__name__: functools.partial(matrix_and_scalar, f) for f in COMPOSITIONS}
 CASES["sums_in_float32"] = sums_in_float32
-DRAWS = {repr(row.rule) for row in RULES if "generator" in row.scalars}
-KINDS = {row.name: repr(row.rule) for row in RULES}
+DRAWS = {repr(row.rule) for row in LIGHT_RULES if "generator" in row.scalars}
+KINDS = {row.name: repr(row.rule) for row in LIGHT_RULES}
 FAST_CASES = [KINDS["momentum"], KINDS["adagrad_window"], KINDS["noisy_sgd"]]
 SLOW_CASES = [name for name in CASES if name not in (*FAST_CASES, "sums_in_float32")]
 TOGETHER = [["sums_in_float32"], FAST_CASES]

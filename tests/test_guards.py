@@ -16,7 +16,7 @@ import numpy as np
 import pytensor
 import pytensor.tensor as pt
 import pytest
-from catalogue import AS_WRITTEN, RULES, every_rule, loss_of, parameters, run
+from catalogue import AS_WRITTEN, LIGHT_RULES, RULES, every_rule, loss_of, parameters, run
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from pytensor.graph.basic import equal_computations
@@ -170,8 +170,8 @@ def check_state(row, parameter_set):
 
 @settings(max_examples=25, derandomize=True, deadline=None)
 @given(
-    st.sampled_from(RULES),
-    st.sampled_from(RULES),
+    st.sampled_from(LIGHT_RULES),
+    st.sampled_from(LIGHT_RULES),
     parameter_sets,
     parameter_sets,
     st.booleans(),
@@ -184,7 +184,7 @@ def test_order_types_and_mergers_hold_for_any_parameters(row, other, first, seco
 @pytest.mark.slow
 @every_rule
 def test_order_types_and_mergers_hold_for_any_parameters_under_every_rule(row):
-    other = RULES[(RULES.index(row) * 7 + 5) % len(RULES)]
+    other = LIGHT_RULES[(RULES.index(row) * 7 + 5) % len(LIGHT_RULES)]
 
     @settings(max_examples=4, derandomize=True, deadline=None, phases=[Phase.generate])
     @given(parameter_sets, parameter_sets, st.booleans())
@@ -195,7 +195,7 @@ def test_order_types_and_mergers_hold_for_any_parameters_under_every_rule(row):
 
 
 @settings(max_examples=60, derandomize=True, deadline=None)
-@given(st.sampled_from(RULES), parameter_sets)
+@given(st.sampled_from(LIGHT_RULES), parameter_sets)
 def test_state_is_as_large_as_the_catalogue_says(row, parameter_set):
     check_state(row, parameter_set)
 
@@ -225,7 +225,9 @@ TRANSFORMS = [
 
 
 @settings(max_examples=40, derandomize=True, deadline=None)
-@given(st.sampled_from(RULES), st.lists(st.sampled_from(TRANSFORMS), max_size=3), parameter_sets)
+@given(
+    st.sampled_from(LIGHT_RULES), st.lists(st.sampled_from(TRANSFORMS), max_size=3), parameter_sets
+)
 def test_transforms_leave_the_old_dictionary_and_its_arrays_alone(row, transforms, parameter_set):
     dictionary = built(row, made(parameter_set), True)
     items, before = list(dictionary.items()), values(dictionary)
