@@ -70,7 +70,9 @@ def assert_close(got, expected):
     for name, value in expected.items():
         assert got[name].dtype == value.dtype
         scale = np.abs(value).max(initial=0) if value.dtype.kind == "f" else 0
-        tolerance = 32 * np.finfo(value.dtype).eps * scale if scale else 0
+        # These are float64 sums of float32 quotients, and what is made of them.
+        dtype = "float32" if name.startswith("dadapt_adamw/") else value.dtype
+        tolerance = 32 * np.finfo(dtype).eps * scale if scale else 0
         np.testing.assert_allclose(got[name], value, rtol=0, atol=tolerance, err_msg=name)
 
 

@@ -61,7 +61,7 @@ def lbfgs(
 
     learning_rate : first trial of each search; 1 is right for nearly all losses
     memory : number of steps that ``H`` is made of
-    max_trials : evaluations of the loss in one call at most. If none of them is good, the best one
+    max_trials : points that are tried in one call at most. If none of them is good, the best one
         that lowers the loss enough is taken, or the parameters stay and ``H`` begins anew; either
         way ``failed`` is 1
     tolerance : largest element of the gradient at which nothing more is done
