@@ -11,11 +11,10 @@ import argparse
 import json
 import statistics
 import sys
-import time
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from compile_tasks import microseconds
 from fresh_processes import cpu_seconds, empty_caches, run
 from speed_common import machine, number, table
 
@@ -25,9 +24,9 @@ PARTS = [ALL, THREADS, LIST, IN_PLACE, CONVERSION, REWRITE]
 FIGURES: dict[str, tuple[list[tuple[int, ...]], str, float]] = {
     "compile 40 arrays, CPU s": ([(4, 4), (4,)] * 20, "cold", 1),
     "again": ([(4, 4), (4,)] * 20, "cold", 1),
-    "10^7 values, ms": ([(10_000_000,)], "call", 1e3),
-    "100 x 1,000, us": ([(1000,)] * 100, "call", 1e6),
-    "20 x 16, us": ([(4, 4)] * 20, "call", 1e6),
+    "10^7 values, ms": ([(10_000_000,)], "call", 1e-3),
+    "100 x 1,000, us": ([(1000,)] * 100, "call", 1),
+    "20 x 16, us": ([(4, 4)] * 20, "call", 1),
 }
 
 
@@ -56,7 +55,7 @@ def take_out(part: str) -> Any:
 
 
 def measure(part: str, figure: str) -> float:
-    """Compile the update and return the CPU seconds, or the best time of a call."""
+    """Compile the update and return the CPU seconds, or the median time of a call."""
     import pytensor
     import pytensor.link.numba.dispatch
 
@@ -73,21 +72,7 @@ def measure(part: str, figure: str) -> float:
     start = cpu_seconds()
     step = pytensor.function([], updates=updates.adam(variables(), variables()), mode=mode)
     step()
-    return cpu_seconds() - start if kind == "cold" else unit * best_time(step)
-
-
-def best_time(step: Callable[[], object]) -> float:
-    """Return the least time of a call, of 15 rounds of a hundredth of a second or more."""
-    start = time.perf_counter()
-    step()
-    calls = max(1, round(0.01 / (time.perf_counter() - start)))
-    rounds = []
-    for _ in range(15):
-        start = time.perf_counter()
-        for _ in range(calls):
-            step()
-        rounds.append((time.perf_counter() - start) / calls)
-    return min(rounds)
+    return cpu_seconds() - start if kind == "cold" else unit * microseconds(step)
 
 
 def main() -> None:

@@ -167,7 +167,7 @@ class Call:
 
     def scalar(self, slot: str, start: float = 0.0) -> TensorSharedVariable:
         """Make a state scalar of the dtype of the call, named ``<rule>/<slot>``."""
-        return self._of_all(filled(f"{self.owner}/{slot}", self.dtype, start=start))
+        return self.array(slot, start=start)
 
     def array(
         self, slot: str, shape: tuple[int, ...] = (), dtype: str = "", start: float = 0.0

@@ -21,7 +21,7 @@ from pytensor.scan.op import Scan
 from pytensor.scan.utils import until
 
 from updates.call import Tensor
-from updates.norms import ratio
+from updates.norms import is_finite, ratio
 from updates.private import JAX_SEARCH
 
 NAME = "line_search"
@@ -47,8 +47,8 @@ class _Trial(NamedTuple):
     @classmethod
     def finite(cls, along: Any, loss: Any, slope: Any) -> "_Trial":
         """Return a trial, infinitely high where its loss or slope is not finite."""
-        is_finite = _is_finite(loss) & _is_finite(slope)
-        return cls(along, pt.switch(is_finite, loss, np.inf), pt.switch(is_finite, slope, 0))
+        is_number = is_finite(loss) & is_finite(slope)
+        return cls(along, pt.switch(is_number, loss, np.inf), pt.switch(is_number, slope, 0))
 
     @classmethod
     def chosen(cls, condition: Any, first: "_Trial", second: "_Trial") -> "_Trial":
@@ -80,7 +80,7 @@ class LineSearch(NamedTuple):
         loss, slope, gradient = here
         dtype = start.type.dtype
         zero = pt.zeros((), dtype)
-        is_hopeless = is_flat | ~_is_finite(loss) | ~_is_finite(slope)
+        is_hopeless = is_flat | ~is_finite(loss) | ~is_finite(slope)
         # The distance along the direction below which points are the same.
         resolution = np.finfo(dtype).eps * ratio(pt.max(abs(start)), pt.max(abs(direction)))
         no = pt.constant(0, dtype="int8")
@@ -170,7 +170,7 @@ def _cubic_minimum(first: _Trial, second: _Trial, otherwise: Any) -> Any:
     root = pt.sign(way) * pt.sqrt(pt.maximum(radicand, 0))
     divisor = second.slope - first.slope + 2 * root
     share = ratio(second.slope + root - middle, divisor)
-    has_minimum = (radicand >= 0) & pt.neq(divisor, 0) & _is_finite(share)
+    has_minimum = (radicand >= 0) & pt.neq(divisor, 0) & is_finite(share)
     return pt.switch(has_minimum, second.along - way * share, otherwise)
 
 
@@ -202,7 +202,3 @@ with JAX_SEARCH.optional():
 def norm(vector: Tensor) -> Tensor:
     """Return the length of a vector."""
     return pt.sqrt(pt.dot(vector, vector))
-
-
-def _is_finite(value: Any) -> Any:
-    return ~(pt.isinf(value) | pt.isnan(value))

@@ -8,6 +8,7 @@
 - ``mean_over``: the mean over some axes of a tensor
 - ``scaled``: a tensor times a factor that comes of its norm
 - ``ratio``: a quotient in which 0 / 0 is 0
+- ``is_finite``: what is neither infinite nor NaN
 
 They are computed in float64, where the squares of narrower dtypes neither overflow nor underflow.
 Float64 tensors whose squares would are scaled by a power of two, so that their norm is right
@@ -41,8 +42,7 @@ def sum_of_products(
 ) -> TensorVariable:
     """Return the sum of the products of all elements of tensors with those of others."""
     pairs = zip(_widened(tensors), _widened(others), strict=True)
-    products = [pt.sum(tensor * other) for tensor, other in pairs]
-    return pt.add(*products) if len(products) > 1 else products[0]
+    return _total([pt.sum(tensor * other) for tensor, other in pairs])
 
 
 def norm_over(tensor: TensorVariable, axes: Sequence[int]) -> TensorVariable:
@@ -54,8 +54,7 @@ def joint_norm_of_rows(matrices: Iterable[TensorVariable]) -> TensorVariable:
     """Return the L2 norm of each row of all matrices taken together, as a matrix of one column."""
 
     def squares(widened: Sequence[Any]) -> TensorVariable:
-        sums = [pt.sum(matrix**2, axis=1, keepdims=True) for matrix in widened]
-        return sum(sums[1:], start=sums[0])
+        return _total([pt.sum(matrix**2, axis=1, keepdims=True) for matrix in widened])
 
     return _root(matrices, squares)
 
@@ -94,6 +93,11 @@ def ratio(numerator: TensorVariable, denominator: TensorVariable) -> TensorVaria
     return provenance.reads_as(pt.switch(is_zero, 0, numerator / divisor), 2)
 
 
+def is_finite(tensor: TensorVariable) -> Any:
+    """Tell which elements are neither infinite nor NaN."""
+    return ~(pt.isinf(tensor) | pt.isnan(tensor))
+
+
 def _widened(tensors: Iterable[TensorVariable]) -> list[Any]:
     given = list(tensors)
     dtype = wide(*(tensor.type.dtype for tensor in given))
@@ -101,9 +105,12 @@ def _widened(tensors: Iterable[TensorVariable]) -> list[Any]:
 
 
 def _sum_of_squares(tensors: Sequence[Any]) -> TensorVariable:
-    squares = [pt.sum(tensor**2) for tensor in tensors]
-    total = pt.add(*squares) if len(squares) > 1 else squares[0]
+    total = _total([pt.sum(tensor**2) for tensor in tensors])
     return provenance.mark(total, joint="sum of squares")
+
+
+def _total(terms: Sequence[Any]) -> Any:
+    return pt.add(*terms) if len(terms) > 1 else terms[0]
 
 
 def _root(

@@ -26,7 +26,7 @@ from updates.gradients.terms import normal_noise
 from updates.kinds import Natural, NonNegative, Positive
 from updates.loss_graph import draws, inputs_of
 from updates.named_dimensions import has_names
-from updates.norms import joint_norm_of_rows
+from updates.norms import is_finite, joint_norm_of_rows
 from updates.rows import whole
 
 
@@ -158,10 +158,9 @@ def differentially_private_mean(
             raise ValueError(f"grads[{index}] must have an axis of examples first, got a scalar")
     rows = [provenance.reads_as(pt.reshape(grad, (grad.shape[0], -1))) for grad in grads]
     norms = provenance.mark(joint_norm_of_rows(rows)[:, 0], symbol="norms")
-    is_finite = ~(pt.isinf(norms) | pt.isnan(norms))
     factors = max_norm / pt.maximum(norms, max_norm)
     # The sine of an infinity is NaN.
-    factors = provenance.reads_as(pt.switch(is_finite, factors, pt.sin(norms)), 1)
+    factors = provenance.reads_as(pt.switch(is_finite(norms), factors, pt.sin(norms)), 1)
     sums = [
         provenance.reads_as(
             pt.reshape(pt.dot(provenance.cast(factors, row.type.dtype), row), grad.shape[1:])

@@ -31,7 +31,7 @@ from updates.kinds import (
     NonNegative,
     WeightDecay,
 )
-from updates.norms import ratio
+from updates.norms import is_finite, ratio
 from updates.rule import rule
 from updates.rules.moments import adam_direction
 
@@ -181,7 +181,7 @@ def _root(factor: Any, epsilon: Any, exponent: Any) -> Any:
     least = pt.cast(factor.shape[0], dtype) * np.finfo(dtype).eps * eigenvalues[-1]
     powers = (pt.maximum(eigenvalues, least) + epsilon) ** exponent
     root = pt.dot(eigenvectors * powers, eigenvectors.T)
-    return provenance.reads_as(pt.switch(pt.all(_is_finite(factor)), root, 0), 1)
+    return provenance.reads_as(pt.switch(pt.all(is_finite(factor)), root, 0), 1)
 
 
 def _followed(
@@ -257,13 +257,9 @@ def _wide(state: State, matrix: Any) -> Any:
     return provenance.cast(matrix, state.call.dtype)
 
 
-def _is_finite(matrix: Any) -> Any:
-    return ~(pt.isinf(matrix) | pt.isnan(matrix))
-
-
 def _finite(matrix: Any) -> Any:
     """Return a matrix that can be decomposed. Where it is not finite, parameters show it."""
-    return provenance.reads_as(pt.switch(_is_finite(matrix), matrix, 0), 1)
+    return provenance.reads_as(pt.switch(is_finite(matrix), matrix, 0), 1)
 
 
 def _like(variable: Any, value: Any) -> Any:
