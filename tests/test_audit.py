@@ -495,6 +495,9 @@ OTHERS = {
     "adjust_learning_rate": [
         (word, ValueError, ("'original' or 'match_rms_adamw'",)) for word in ("adamw", None, 3)
     ],
+    "state_dtype": [
+        (word, ValueError, ("must be 'float16'",)) for word in ("float32", np.float16, 16)
+    ],
     "orthogonalized": [
         (True, TypeError, ("list of bools",)),
         ("v", ValueError, ("'v' is not among [", "orthogonalized chooses from")),
@@ -612,7 +615,7 @@ BY_HAND = [
         ]
     ),
     Case("adam", "*", (0.01,), ValueError, ("params is missing", "by name")),
-    Case("adam", "*", (loss, [w], 0.1, 0.9, 0.9, 0.1, 7), TypeError, ("adam takes", "7 arguments")),
+    Case("amsgrad", "*", (loss, [w], 0.1, 0.9, 0.9, 0.1, 7), TypeError, ("takes", "7 arguments")),
     Case("adam", "lr", 0.1, TypeError, ("'lr'", "learning_rate")),
     Case("adam", "lr", 0.1, TypeError, ("'lr'", "learning_rate"), through=updates.adam()),
     Case("adam", "*", (loss, [w], *[0.1] * 5), TypeError, ("adam takes",), through=updates.adam()),

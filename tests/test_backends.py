@@ -43,12 +43,18 @@ def sums_in_float32():
     return updates.adam(grads, [weight, bias])
 
 
+def state_in_16_bits(loss, params):
+    """Keep Adam's moments in half precision."""
+    return updates.adam(loss, params, state_dtype="float16")
+
+
 CASES = {repr(row.rule): functools.partial(matrix_and_scalar, row.rule) for row in LIGHT_RULES}
 CASES |= {f.__name__: functools.partial(matrix_and_scalar, f) for f in COMPOSITIONS}
+CASES["state_in_16_bits"] = functools.partial(matrix_and_scalar, state_in_16_bits)
 CASES["sums_in_float32"] = sums_in_float32
 DRAWS = {repr(row.rule) for row in LIGHT_RULES if "generator" in row.scalars}
 KINDS = {row.name: repr(row.rule) for row in LIGHT_RULES}
-FAST_CASES = [KINDS["momentum"], KINDS["adagrad_window"], KINDS["noisy_sgd"]]
+FAST_CASES = [KINDS["momentum"], KINDS["adagrad_window"], KINDS["noisy_sgd"], "state_in_16_bits"]
 SLOW_CASES = [name for name in CASES if name not in (*FAST_CASES, "sums_in_float32")]
 TOGETHER = [["sums_in_float32"], FAST_CASES]
 TOGETHER += [SLOW_CASES[k : k + 8] for k in range(0, len(SLOW_CASES), 8)]

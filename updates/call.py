@@ -25,6 +25,7 @@ from updates.arguments import is_float_tensor, kind_of
 from updates.choice import chosen
 from updates.declaration import unnamed
 from updates.given_numbers import Place
+from updates.half_precision import CODES, restored, stored, threshold
 from updates.kinds import Kind, Scalar, Symbols, evaluate, is_schedule
 from updates.named_dimensions import with_names_of, without_names
 from updates.precision import wide
@@ -106,6 +107,8 @@ class Call:
         self.loss: Any = writing.loss
         self.built: dict[Any, Any] = {}
         self._generator: Any = None
+        self._in_16_bits = hyperparameters.get("state_dtype") is not None
+        self._codes: dict[Any, Any] = {}
         self.owners = tuple(map(whole, params))
         self._writing = writing
         place = Place(owner, self.owners)
@@ -178,6 +181,8 @@ class Call:
     def update(self, variable: Any, new_value: T) -> T:
         """Write the next value of a variable into the dictionary, and return that value."""
         value: Any = new_value
+        if variable in self._codes:
+            variable, value = self._codes[variable], stored(value, self._threshold)
         if (variable.type.dtype, value.type.dtype) == ("float16", "float32"):
             new_value = value = provenance.cast(value, "float16")  # a decay is float32
         old, new = variable.type, value.type
@@ -201,6 +206,20 @@ class Call:
         self.updates[self._generator] = self._drawn
         provenance.mark(noise, symbol="normal()", param=whole(param))
         return provenance.cast(noise, param.type.dtype)
+
+    def zeros(self, make: Callable[..., Any], dtype: str) -> Any:
+        """Make state that starts at zero, of this dtype, in 16 bits if that was asked for."""
+        if not self._in_16_bits:
+            return make(dtype=dtype)
+        codes = make(dtype=CODES)
+        numbers = restored(codes, dtype)
+        self._codes[numbers] = codes
+        return numbers
+
+    @functools.cached_property
+    def _threshold(self) -> TensorVariable:
+        """Where state in 16 bits is rounded in this call."""
+        return threshold(self.step)
 
     def _of_all(self, state: T) -> T:
         """Mark state that belongs to all parameters."""
@@ -271,7 +290,8 @@ class State:
 
     def zeros(self, slot: str, extra_axes: tuple[int, ...] = ()) -> Any:
         """Make state of the parameter's shape, and more axes behind it, that starts at zero."""
-        return self._make(slot, functools.partial(zeros_like, extra_axes=extra_axes))
+        kind = functools.partial(zeros_like, extra_axes=extra_axes)
+        return self.call.zeros(functools.partial(self._make, slot, kind), self.param.type.dtype)
 
     def full(self, slot: str, value: float) -> Any:
         """Make state of the parameter's shape that starts at one number."""
@@ -320,9 +340,13 @@ class State:
         return self.call.normal(self.param, seed)
 
     def _make(
-        self, slot: str, kind: Callable[..., Any], average_of: TensorSharedVariable | None = None
+        self,
+        slot: str,
+        kind: Callable[..., Any],
+        average_of: TensorSharedVariable | None = None,
+        **kwargs: Any,
     ) -> Any:
-        state = kind(self.owner, f"{self._name}/{self.call.owner}/{slot}")
+        state = kind(self.owner, f"{self._name}/{self.call.owner}/{slot}", **kwargs)
         provenance.mark(state, param=self.owner, average_of=average_of)
         values = without_names(state)
         return values[self.param.owner.inputs[1]] if self._is_rows else values

@@ -182,11 +182,11 @@ class Deferred(Optimizer):
     Examples
     --------
     >>> import updates
-    >>> rule = updates.rmsprop(rho=0.5)
+    >>> rule = updates.amsgrad(beta1=0.5)
     >>> rule
-    rmsprop(learning_rate=1.0, rho=0.5, epsilon=1e-06, max_scaling=None, epsilon_outside=None)
+    amsgrad(learning_rate=0.001, beta1=0.5, beta2=0.999, epsilon=1e-08)
     >>> rule(learning_rate=0.1)
-    rmsprop(learning_rate=0.1, rho=0.5, epsilon=1e-06, max_scaling=None, epsilon_outside=None)
+    amsgrad(learning_rate=0.1, beta1=0.5, beta2=0.999, epsilon=1e-08)
     """
 
     def __init__(self, rule: Callable[..., Any], hyperparameters: dict[str, Any]) -> None:

@@ -2,7 +2,8 @@
 
 - ``NonNegative``, ``Positive``, ``Fraction``, ``Share``, ``AtLeastOne``, ``Finite``, ``Epsilon``,
   ``NonNegativeOrInfinite``: scalars that enter a formula
-- ``LearningRate``, ``WeightDecay``, ``Mask``: those that mean the same in most rules
+- ``LearningRate``, ``WeightDecay``, ``Mask``, ``StateDtype``: those that mean the same in most
+  rules
 - ``NonNegativeNumber``, ``PositiveNumber``: plain numbers that do not enter a formula: where
   state starts, when a loop stops
 - ``Count``, ``Natural``, ``Flag``, ``WaitingRule``: what shapes the graph
@@ -255,6 +256,7 @@ class OneOf(Kind):
     """One of a few words."""
 
     choices: tuple[str, ...]
+    words: str = ""
 
     def check(self, name: str, value: Any, schedules: bool = True) -> None:
         if value not in self.choices:
@@ -326,6 +328,13 @@ _EPSILON = "keeps the division away from zero"
 Epsilon = Annotated[Hyperparameter, Scalar(NON_NEGATIVE, _EPSILON, has_floor=True)]
 PositiveEpsilon = Annotated[Hyperparameter, Scalar(POSITIVE, _EPSILON, has_floor=True)]
 
+StateDtype = Annotated[
+    str,
+    OneOf(
+        ("float16",),
+        "keeps state in 16 bits, as `adam` explains. None is the dtype of the parameter",
+    ),
+]
 FactorOfEach = Annotated[
     Hyperparameter | Iterable[Hyperparameter] | Mapping[Any, Hyperparameter], ScalarOfEach(FINITE)
 ]

@@ -17,7 +17,6 @@ import pytensor
 import pytensor.tensor as pt
 from pytensor.graph.basic import Apply, Variable
 from pytensor.graph.fg import FunctionGraph
-from pytensor.scan.op import Scan
 from pytensor.scan.utils import until
 
 from updates.call import Tensor
@@ -178,6 +177,7 @@ def register() -> None:
     """Let a search under JAX make all of its trials, which its loops cannot leave out."""
     from pytensor.compile.mode import optdb
     from pytensor.graph.rewriting.basic import in2out, node_rewriter
+    from pytensor.scan.op import Scan
 
     @node_rewriter([Scan])
     def jax_line_search(_: FunctionGraph, node: Apply) -> list[Variable] | None:

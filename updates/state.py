@@ -32,9 +32,9 @@ in_use: set[Variable] = set()
 
 
 def zeros_like(
-    param: TensorSharedVariable, name: str, extra_axes: tuple[int, ...] = ()
+    param: TensorSharedVariable, name: str, extra_axes: tuple[int, ...] = (), dtype: str = ""
 ) -> TensorSharedVariable:
-    """Make a state variable of zeros with the dtype and the static shape of a parameter.
+    """Make a state variable of zeros with the static shape, and the dtype, of a parameter.
 
     Parameters
     ----------
@@ -44,8 +44,11 @@ def zeros_like(
         The full name of the state variable.
     extra_axes : tuple of int, optional
         Lengths of axes to add after those of the parameter.
+    dtype : str, optional
+        Another dtype.
     """
-    zeros = np.zeros((*param.get_value(borrow=True).shape, *extra_axes), dtype=param.type.dtype)
+    shape = (*param.get_value(borrow=True).shape, *extra_axes)
+    zeros = np.zeros(shape, dtype=dtype or param.type.dtype)
     return _state(zeros, name, 0, (*param.type.shape, *extra_axes), like=param)
 
 

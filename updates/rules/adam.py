@@ -11,7 +11,7 @@ float64, so that float32 parameters take full-precision steps from the first cal
 import pytensor.tensor as pt
 
 from updates.call import State, Tensor, once_a_call
-from updates.kinds import Epsilon, Fraction, LearningRate
+from updates.kinds import Epsilon, Fraction, LearningRate, StateDtype
 from updates.rule import rule
 from updates.rules.moments import moments
 
@@ -25,6 +25,7 @@ def adam(
     beta1: Fraction = 0.9,
     beta2: Fraction = 0.999,
     epsilon: Epsilon = 1e-8,
+    state_dtype: StateDtype | None = None,
 ) -> Tensor:
     """Adam: the mean gradient divided by the root of the mean squared gradient.
 
@@ -35,6 +36,13 @@ def adam(
 
     This is Lasagne's form. PyTorch and optax add epsilon to the root of the corrected second
     moment; their Adam is `adamw` with ``weight_decay=0``.
+
+    With ``state_dtype="float16"`` moments take half the memory. PyTensor compiles no float16 except
+    under JAX, and the squares of gradients below 2e-4 would be zero in it: what is kept is an int16
+    variable that holds the 16th root of each number, with its sign, in steps of 1/8192. Neighbours
+    differ by 0.2 percent at 1 and by 2 at 1e-16, and numbers are rounded up or down in turn, so
+    that averages are right over many calls. The step itself is taken with moments that are not yet
+    rounded.
 
     beta1, beta2 : decays of the first and of the second moment
     state : first_moment, second_moment, step

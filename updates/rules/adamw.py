@@ -19,6 +19,7 @@ from updates.kinds import (
     Mask,
     NonNegative,
     Positive,
+    StateDtype,
     WeightDecay,
 )
 from updates.norms import joint_norm, scaled
@@ -37,6 +38,7 @@ def adamw(
     epsilon: Epsilon = 1e-8,
     weight_decay: WeightDecay = 1e-4,
     mask: Mask | None = None,
+    state_dtype: StateDtype | None = None,
 ) -> Tensor:
     """AdamW: Adam with weight decay that is not part of the gradient.
 

@@ -8,7 +8,7 @@
 
 from updates.call import State, Tensor
 from updates.declaration import also_public
-from updates.kinds import Flag, Fraction, LearningRate
+from updates.kinds import Flag, Fraction, LearningRate, StateDtype
 from updates.rule import rule
 from updates.rules.velocity import with_momentum
 
@@ -40,6 +40,7 @@ def momentum(
     learning_rate: LearningRate,
     momentum: Fraction = 0.9,
     rate_in_velocity: Flag = True,
+    state_dtype: StateDtype | None = None,
 ) -> Tensor:
     """Gradient descent with momentum.
 

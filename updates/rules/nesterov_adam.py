@@ -16,6 +16,7 @@ from updates.kinds import (
     LearningRate,
     Mask,
     NonNegative,
+    StateDtype,
     WeightDecay,
 )
 from updates.rule import rule
@@ -32,6 +33,7 @@ def nadam(
     beta2: Fraction = 0.999,
     epsilon: Epsilon = 1e-8,
     momentum_decay: NonNegative | None = None,
+    state_dtype: StateDtype | None = None,
 ) -> Tensor:
     """NAdam: Adam with Nesterov's momentum.
 

@@ -9,7 +9,7 @@ import pytensor.tensor as pt
 
 from updates.call import State, Tensor
 from updates.given_numbers import given_as
-from updates.kinds import Epsilon, Flag, Fraction, LearningRate, Positive
+from updates.kinds import Epsilon, Flag, Fraction, LearningRate, Positive, StateDtype
 from updates.rule import rule
 from updates.rules.velocity import with_momentum
 
@@ -24,6 +24,7 @@ def rmsprop(
     epsilon: Epsilon = 1e-6,
     max_scaling: Positive | None = None,
     epsilon_outside: Epsilon | None = None,
+    state_dtype: StateDtype | None = None,
 ) -> Tensor:
     """RMSProp: steps divided by the root of the mean square of recent gradients.
 

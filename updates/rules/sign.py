@@ -8,7 +8,7 @@
 import pytensor.tensor as pt
 
 from updates.call import State, Tensor
-from updates.kinds import Fraction, LearningRate, Mask, WeightDecay
+from updates.kinds import Fraction, LearningRate, Mask, StateDtype, WeightDecay
 from updates.rule import rule
 
 
@@ -73,6 +73,7 @@ def lion(
     beta2: Fraction = 0.99,
     weight_decay: WeightDecay = 1e-3,
     mask: Mask | None = None,
+    state_dtype: StateDtype | None = None,
 ) -> Tensor:
     """Lion: the sign of an average that weighs the present gradient more than it is remembered.
 
