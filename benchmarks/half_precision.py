@@ -10,6 +10,7 @@ import argparse
 import sys
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -31,9 +32,9 @@ def trained(state_dtype: str | None, epochs: int, seed: int) -> tuple[np.ndarray
     training, validation, test = load_cnn_data()
     np.random.seed(seed)
     network = cnn(BATCH_SIZE)
-    kept = {}
+    kept: dict[Any, int] = {}
 
-    def rule(cost, params, eta):
+    def rule(cost: Any, params: list[Any], eta: Any) -> Any:
         changes = updates.adam(cost, params, eta, state_dtype=state_dtype)
         kept.update({v: v.get_value().nbytes for v in changes if updates.is_state(v)})
         return changes

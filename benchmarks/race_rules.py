@@ -17,11 +17,12 @@ import math
 import multiprocessing
 import statistics
 import sys
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import ExitStack, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from time import perf_counter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -66,10 +67,10 @@ class Racer:
         self.updates = self.make(parts.loss, parts.params, self.rate)
         self.step = pytensor.function(parts.inputs, updates=self.updates)
         self.loss = pytensor.function(parts.inputs, parts.loss)
+        self.evaluated: Callable[[Any], AbstractContextManager[Any]] = updates.use_averages
         try:
-            with updates.use_averages(self.updates):
-                self.evaluated = updates.use_averages
-        except ValueError:
+            self.validated()
+        except ValueError:  # no averages
             self.evaluated = nullcontext
         self.run(self.first_rate, 0, 2)  # what is slow the first time
 
@@ -135,9 +136,7 @@ def race(rules: list[str], steps: int, jobs: int) -> dict[str, dict[str, Result]
     """Race rules on all problems; return results by problem and rule."""
     results: dict[str, dict[str, Result]] = {problem: {} for problem in PROBLEMS}
     spawn = multiprocessing.get_context("spawn")
-    with ExitStack() as stack:
-        pool = ProcessPoolExecutor(jobs, mp_context=spawn, max_tasks_per_child=4)
-        stack.enter_context(pool)
+    with ProcessPoolExecutor(jobs, mp_context=spawn, max_tasks_per_child=4) as pool:
         for problem in PROBLEMS:
             results[problem][REFERENCE] = pool.submit(raced, REFERENCE, problem, steps, 0).result()
         waiting = {
