@@ -1,6 +1,6 @@
 """Draw the walk of every rule down the same valley: ``0.1*x1^2 + 2*x2^2`` from (-5, -2).
 
-    python notebooks/valley.py [--steps 40] [--picture notebooks/valley.png]
+    python notebooks/valley.py [--steps 40] [--picture notebooks/valley.png] [--each FOLDER]
 
 There is one small map for each rule, with its learning rate and the loss at the end of the walk.
 The learning rates are those that ``python -m updates race`` finds; they suit this valley, and are
@@ -67,10 +67,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--steps", type=int, default=40)
     parser.add_argument("--picture", type=Path, default=Path(__file__).with_name("valley.png"))
+    parser.add_argument("--each", type=Path, help="a folder for a picture of each walk as well")
     options = parser.parse_args()
     # `momentum_updates` is another name for `momentum`
     rules = [name for name in public_names("updates.rules") if name != "momentum_updates"]
-    draw([walk(name, options.steps) for name in rules], options.picture)
+    walks = [walk(name, options.steps) for name in rules]
+    draw(walks, options.picture)
+    if options.each:
+        for one in walks:
+            draw([one], options.each / f"{one.rule}.png", columns=1)
     print(f"{len(rules)} walks of {options.steps} steps: {options.picture}")
 
 

@@ -1,0 +1,171 @@
+"""Pages that follow from what the library declares: the reference, a page for every public name.
+
+- ``write``: write them into the folder of the site
+- ``with_mathematics``: the formulas of a docstring as mathematics
+- ``KINDS``: in which order the kinds of names come
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from mathematics import in_latex
+
+import updates
+import updates.distributed
+
+# A kind: the package, a title, and what it makes of what.
+KINDS = [
+    (
+        "updates.rules",
+        "Rules",
+        "From a loss or gradients and parameters to updates.",
+    ),
+    (
+        "updates.gradients",
+        "Gradient transforms",
+        "From a loss or gradients to gradients.",
+    ),
+    (
+        "updates.transforms",
+        "Update transforms",
+        "From updates to updates, and averages of parameters.",
+    ),
+    (
+        "updates.projections",
+        "Projections",
+        "From a tensor to the nearest one of a set.",
+    ),
+    ("updates.chain", "Chains", "Transforms and a rule as one value."),
+    ("updates.ready_made", "Ready made", "Compositions that are ready to use."),
+    ("updates.schedules", "Schedules", "From the number of a step to a hyperparameter."),
+    ("updates.training", "Training", "Loops."),
+    ("updates.many_steps", "", ""),
+    (
+        "updates.hyperparameters",
+        "Hyperparameters",
+        "Read and set, without compiling.",
+    ),
+    ("updates.checkpoint", "State and checkpoints", "Saved, loaded, put back to its start."),
+    ("updates.state_dict", "", ""),
+    ("updates.state", "", ""),
+    ("updates.description", "What a dictionary does", "As a table, and as a picture."),
+    ("updates.declaration", "Waiting", "What a function without a loss and parameters returns."),
+]
+PAGE = """# {name}
+
+```{{eval-rst}}
+.. auto{what}:: {path}{members}
+```
+{more}
+"""
+GOLDEN = Path(__file__).parents[1] / "tests" / "golden"
+
+
+def write(folder: Path) -> None:
+    """Write the pages of the reference, and the small pictures of walks."""
+    api = folder / "api"
+    api.mkdir(exist_ok=True)
+    index = ["# Reference\n\nA page for every public name. `help(updates.adam)` shows the same.\n"]
+    listed: set[str] = set()
+    peers = compared()
+    for package, title, words in KINDS:
+        names = [name for name in updates.__all__ if _is_of(package, name)]
+        listed |= set(names)
+        if title:
+            index.append(f"\n## {title}\n\n{words}\n")
+        index += _entries(names, updates)
+        for name in names:
+            more = _peers(name, peers)
+            if package == "updates.rules":
+                more += _walk(name)
+            _write_page(api / f"{name}.md", name, f"updates.{name}", getattr(updates, name), more)
+    index.append(
+        "\n## Several processes\n\n`updates.distributed` is imported by itself; it needs mpi4py.\n"
+    )
+    distributed = list(updates.distributed.__all__)
+    index += _entries([f"distributed.{name}" for name in distributed], updates)
+    for name in distributed:
+        thing = getattr(updates.distributed, name)
+        _write_page(api / f"distributed.{name}.md", name, f"updates.distributed.{name}", thing, "")
+    missing = set(updates.__all__) - listed
+    if missing:
+        raise ValueError(f"no page for {sorted(missing)}")
+    tree = sorted(listed) + [f"distributed.{name}" for name in distributed]
+    index.append("\n```{toctree}\n:hidden:\n\n" + "\n".join(tree) + "\n```\n")
+    write_if_new(api / "index.md", "\n".join(index))
+
+
+def with_mathematics(
+    _: Any, what: str, name: str, thing: Any, options: Any, lines: list[str]
+) -> None:
+    """Write a docstring's list of formulas as mathematics, where all of them are formulas."""
+    written: list[str] = []
+    for line in lines:
+        start = line.strip()
+        formula = start[4:-2] if start.startswith("- ``") and start.endswith("``") else ""
+        latex = in_latex(formula) if formula else None
+        if latex is None:
+            written.append(line)
+            continue
+        if written and written[-1].strip() and not written[-1].startswith("   "):
+            written.append("")
+        written += [".. math::", "", f"   {latex}", ""]
+    lines[:] = written
+
+
+def compared() -> dict[str, list[str]]:
+    """Return, for each name, what the golden files compare it with."""
+    found: dict[str, set[str]] = {}
+    kept = json.loads((GOLDEN / "peers.json").read_text())
+    for case in kept["cases"]:
+        found.setdefault(case["rule"], set()).add(case["peer"])
+    for case in json.loads((GOLDEN / "originals.json").read_text())["cases"]:
+        found.setdefault(case["rule"], set()).add(f"{case['system']}, on Theano")
+    return {name: sorted(peers) for name, peers in found.items()}
+
+
+def _peers(name: str, peers: dict[str, list[str]]) -> str:
+    if name not in peers:
+        return ""
+    return "\n**Compared with** " + ", ".join(f"`{peer}`" for peer in peers[name]) + ".\n"
+
+
+def _entries(names: list[str], owner: Any) -> list[str]:
+    lines = ["| | |", "|---|---|"] if names else []
+    for name in names:
+        thing = owner
+        for part in name.split("."):
+            thing = getattr(thing, part)
+        summary = (thing.__doc__ or "").strip().splitlines()[0].replace("|", "\\|")
+        lines.append(f"| [`{name}`]({name}.md) | {summary.replace('``', '`')} |")
+    return lines
+
+
+def _write_page(path: Path, name: str, full: str, thing: Any, more: str) -> None:
+    what = "class" if isinstance(thing, type) else "function"
+    if isinstance(thing, type) and issubclass(thing, Exception):
+        what = "exception"
+    members = "\n   :members:" if what == "class" else ""
+    write_if_new(path, PAGE.format(name=name, what=what, path=full, members=members, more=more))
+
+
+def write_if_new(path: Path, text: str) -> None:
+    """Write a page if it says something new, so that Sphinx builds only what has changed."""
+    if not path.exists() or path.read_text() != text:
+        path.write_text(text)
+
+
+def _is_of(package: str, name: str) -> bool:
+    module = getattr(updates, name).__module__
+    return module == package or module.startswith(f"{package}.")
+
+
+def _walk(name: str) -> str:
+    """Show the walk of a rule down the valley, which ``notebooks/valley.py --each`` draws."""
+    name = {"momentum_updates": "momentum"}.get(name, name)
+    return (
+        f"\n```{{figure}} ../_static/walks/{name}.png\n:alt: The walk of {name} down a valley\n"
+        ":width: 320px\n\n40 steps down `0.1*x1^2 + 2*x2^2` at the best learning rate of a grid.\n"
+        "```\n"
+    )
