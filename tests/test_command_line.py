@@ -5,16 +5,20 @@ import os
 import re
 import subprocess
 import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 import numpy as np
+import pytensor
 import pytest
 
 import updates
 from updates import command_line, rules
 from updates.__main__ import main
-from updates.command_line import FUNCTIONS, CommandError, catalogue
+from updates.command_line import FUNCTIONS, CommandError, catalogue, versions
 from updates.command_line.race import RATES, Walk, Walker, rule_at
 from updates.kinds import REQUIRED
+from updates.private import LOOP
 
 NAMES = [name for name in rules.__all__ if name != "momentum_updates"]
 ENTRIES = {entry.name: entry for entry in catalogue.entries()}
@@ -302,6 +306,49 @@ def test_a_picture_of_many_trails_gives_each_a_look_of_its_own(tmp_path, monkeyp
     assert legend.get_texts()[0].get_text() == f"{NAMES[0]} 0.1: loss 1"
 
 
+# versions
+
+
+def facts_of(capsys):
+    """Return the names and values that the command prints, in their order."""
+    return dict(re.split(r"  +", line, maxsplit=1) for line in lines_of(capsys, "versions"))
+
+
+def test_versions_and_settings_are_listed_without_importing_neighbours(capsys, monkeypatch):
+    for neighbour in ("jax", "pymc", "pymc_extras", "pytensor_ml", "mpi4py"):
+        monkeypatch.setitem(sys.modules, neighbour, None)  # to import it is an error now
+    with pytensor.config.change_flags(floatX="float32", cxx=""):
+        facts = facts_of(capsys)
+    assert list(facts)[:3] == ["updates", "Python", "platform"]
+    assert facts["updates"] == updates.__version__
+    assert facts["pytensor"] == pytensor.__version__
+    assert facts["numpy"] == np.__version__
+    assert facts["numba"] == version("numba")
+    assert facts["linker"].endswith("Linker)")
+    assert (facts["floatX"], facts["C++ compiler"]) == ("float32", "none")
+    assert facts["BLAS flags"] == (pytensor.config.blas__ldflags or "none")
+    assert Path(facts["compile directory"]).expanduser() == Path(pytensor.config.compiledir)
+    assert list(facts.items())[-1] == ("lost features", "none")
+
+
+def test_only_what_is_needed_is_listed_as_not_installed(capsys, monkeypatch):
+    def nothing(package):
+        raise PackageNotFoundError(package)
+
+    monkeypatch.setattr(versions, "version", nothing)
+    facts = facts_of(capsys)
+    absent = [name for name, value in facts.items() if value == "not installed"]
+    assert absent == ["pytensor", "numpy", "numba"]
+    assert "jax" not in facts
+
+
+def test_a_lost_feature_is_named_with_what_to_do(capsys, monkeypatch):
+    monkeypatch.setattr(LOOP, "is_lost", True)
+    facts = facts_of(capsys)
+    assert "lost features" not in facts
+    assert facts["lost feature"] == f"{LOOP.name}: {LOOP.without}"
+
+
 # errors and exit status
 
 ERRORS = [
@@ -314,6 +361,7 @@ ERRORS = [
     (["show", "qqqqq"], ["'qqqqq'", "python -m updates rules"]),
     (["show", "a\nb"], [r"'a\nb'"]),
     (["show", ""], ["unknown name ''"]),
+    (["versions", "numba"], ["unrecognized", "numba"]),
     (["race", "--function", "bowl"], ["--function", "'bowl'", "saddle"]),
     (["race", "--rules", "adam,rmsprp"], ["unknown rule 'rmsprp'", "did you mean", "rmsprop"]),
     (["race", "--rules", "apply_momentum"], ["unknown rule 'apply_momentum'"]),
@@ -393,11 +441,12 @@ def test_ctrl_c_ends_without_a_traceback(capsys, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ([], ["usage:", "rules", "show", "race"]),
-        (["--help"], ["usage:", "rules", "show", "race"]),
+        ([], ["usage:", "rules", "show", "race", "versions"]),
+        (["--help"], ["usage:", "rules", "show", "race", "versions"]),
         (["rules", "--help"], ["formula"]),
         (["show", "--help"], ["NAME"]),
         (["race", "--help"], ["--plot", "NAME:LEARNING_RATE", *FUNCTIONS, "saddle.png"]),
+        (["versions", "--help"], ["bug report"]),
         (["--version"], [f"updates {updates.__version__}", "PyTensor"]),
     ],
 )

@@ -123,6 +123,10 @@ def _parser() -> _Parser:
         help="draw the trails over the contours, as .png, .svg, .pdf or .jpg",
     )
     race.set_defaults(run=_race, parser=race)
+
+    text = "print the versions, settings and lost features that a bug report needs"
+    versions = commands.add_parser("versions", help=text, description=f"{text.capitalize()}.")
+    versions.set_defaults(run=_versions, parser=versions)
     return parser
 
 
@@ -146,6 +150,10 @@ def _race(options: argparse.Namespace) -> None:
     if picture is not None:
         command_line.draw(function, title, walks, picture)
         print(f"\nThe trails are in {picture}.")
+
+
+def _versions(options: argparse.Namespace) -> None:
+    print(command_line.versions_text(), end="")
 
 
 def _report(rule: str) -> None:

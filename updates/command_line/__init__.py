@@ -4,6 +4,7 @@
 - ``show_text``: one public name in full
 - ``race``: walk rules on a function of two variables
 - ``table_text``, ``draw``: the walks as a table and as a picture
+- ``versions_text``: what the library runs with, for a bug report
 - ``CommandError``: what the one who typed the command can mend
 """
 
@@ -12,6 +13,7 @@ from updates.command_line.errors import CommandError
 from updates.command_line.functions import FUNCTIONS
 from updates.command_line.picture import checked_picture, draw
 from updates.command_line.race import Entrant, checked_entrants, race, table_text
+from updates.command_line.versions import versions_text
 
 __all__ = [
     "FUNCTIONS",
@@ -24,4 +26,5 @@ __all__ = [
     "rules_text",
     "show_text",
     "table_text",
+    "versions_text",
 ]
