@@ -1,0 +1,135 @@
+"""What is built from the tree can be installed, and its metadata agree with what is written."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tarfile
+import tomllib
+import venv
+import zipfile
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+import updates
+
+ROOT = Path(__file__).parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+FOLDERS = ["benchmarks", "docs", "notebooks", "tests", "updates"]  # of the source distribution
+NAME = f"pytensor_updates-{updates.__version__}"
+
+
+def needs_a_build(test):
+    """Mark a test that needs what is built once."""
+    return pytest.mark.slow(pytest.mark.xdist_group("package")(test))
+
+
+def run(*command, cwd):
+    """Run a command that knows nothing of this tree, and return what it prints."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(
+        list(map(str, command)), cwd=cwd, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def files_in(tree, *folders):
+    """Return the paths of the files in folders of a tree, relative to the tree."""
+    paths = [path for folder in folders for path in (tree / folder).rglob("*") if path.is_file()]
+    return {path.relative_to(tree).as_posix() for path in paths}
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """Copy the tree, where building leaves folders behind, and build both distributions."""
+    pytest.importorskip("build.__main__", reason="needs build: pip install build")
+    tree, made = tmp_path_factory.mktemp("source") / "tree", tmp_path_factory.mktemp("dist")
+    # The names of environments, caches and the repository begin with a dot.
+    left_out = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "build", "dist", "results")
+    shutil.copytree(ROOT, tree, ignore=left_out)
+    run(sys.executable, "-m", "build", "--no-isolation", "--outdir", made, tree, cwd=made)
+    wheel, source = made / f"{NAME}-py3-none-any.whl", made / f"{NAME}.tar.gz"
+    assert sorted(made.iterdir()) == [wheel, source]
+    return SimpleNamespace(tree=tree, wheel=wheel, source=source)
+
+
+@needs_a_build
+def test_the_wheel_holds_the_package_and_nothing_else(built):
+    with zipfile.ZipFile(built.wheel) as wheel:
+        names = {name for name in wheel.namelist() if not name.startswith(f"{NAME}.dist-info/")}
+    assert names == files_in(built.tree, "updates")
+    assert "updates/py.typed" in names
+
+
+@needs_a_build
+def test_the_source_distribution_holds_what_the_tests_read(built):
+    with tarfile.open(built.source) as source:
+        names = {member.name.partition("/")[2] for member in source if member.isfile()}
+    suffixes = (".py", ".md", ".ipynb", ".typed")
+    wanted = {name for name in files_in(built.tree, *FOLDERS) if name.endswith(suffixes)}
+    wanted |= files_in(built.tree, "tests/golden", "conda", "notebooks/thumbnails")
+    wanted |= {"CHANGELOG.md", "LICENSE", "Makefile", "README.md", "conftest.py", "pyproject.toml"}
+    assert wanted - names == set()
+    folders = {name.partition("/")[0] for name in names if "/" in name}
+    assert folders == {"conda", *FOLDERS, "pytensor_updates.egg-info"}
+
+
+@needs_a_build
+def test_the_first_example_of_the_readme_runs_with_the_wheel(built, tmp_path):
+    folder, empty = tmp_path / "venv", tmp_path / "empty"
+    empty.mkdir()
+    venv.create(folder, symlinks=os.name != "nt", with_pip=False)
+    paths = sysconfig.get_paths("venv", {"base": str(folder), "platbase": str(folder)})
+    python = Path(paths["scripts"]) / "python"
+    pip = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet"]
+    run(*pip, "--no-index", "--no-deps", built.wheel, cwd=empty)
+    # The dependencies are those of this environment. Its .pth files, and with them an editable
+    # installation, are not read there. pip goes first, or it would find `updates` installed.
+    site = [path for path in sys.path if Path(path).name in ("site-packages", "dist-packages")]
+    Path(paths["purelib"], "dependencies.pth").write_text("\n".join(site))
+
+    text = (ROOT / "README.md").read_text()
+    example = re.search(r"```python\n(.*?)```", text, re.S).group(1)
+    [promised] = re.findall(r"# (\[.*\])", example)
+    example += "from importlib.metadata import version\n"
+    example += "print(up.__file__, up.__version__, version('pytensor-updates'), sep='\\n')\n"
+    printed, file, *versions = run(python, "-c", example, cwd=empty).splitlines()
+    assert printed == promised
+    assert Path(file).is_relative_to(folder)
+    assert versions == [updates.__version__] * 2
+
+
+def test_the_version_is_one():
+    assert PROJECT["dynamic"] == ["version"]
+    assert re.fullmatch(r"\d+\.\d+\.\d+(\.dev\d+|(a|b|rc)\d+)?", updates.__version__)
+    recipe = (ROOT / "conda" / "recipe.yaml").read_text()
+    assert re.findall(r'version: "(.*)"', recipe) == [updates.__version__]
+
+
+def test_the_recipe_asks_for_what_the_project_asks_for():
+    recipe = (ROOT / "conda" / "recipe.yaml").read_text()
+    asked = re.search(r"^  run:\n((?:    - .*\n)+)", recipe, re.M).group(1)
+    python = f"python{PROJECT['requires-python']}"
+    assert asked.replace(" ", "").replace("-", "").split() == [python, *PROJECT["dependencies"]]
+
+
+def test_the_extras_that_texts_name_exist():
+    texts = [ROOT / "README.md", ROOT / "Makefile", *(ROOT / "docs").glob("*.md")]
+    for folder in ("updates", "notebooks", "benchmarks"):
+        texts += (ROOT / folder).rglob("*.py")
+    named = set()
+    for path in texts:
+        for extras in re.findall(r"pytensor-updates\[([\w,-]+)\]", path.read_text()):
+            named |= set(extras.split(","))
+    assert {"notebooks", "distributed"} <= named <= set(PROJECT["optional-dependencies"])
+
+
+def test_all_links_lead_to_one_home():
+    home = PROJECT["urls"]["Homepage"]
+    assert set(PROJECT["urls"]) == {"Homepage", "Documentation", "Source", "Issues", "Changelog"}
+    assert [url for url in PROJECT["urls"].values() if not url.startswith(home)] == []
