@@ -2,13 +2,16 @@
 # make test   the fast tests;  make test-slow   the long ones
 # make lint, make types       ruff; mypy, and pyright on calls as users write them
 # make notebooks              run the notebooks again and keep their outputs
-# make bench                  speed, compile time and memory beside PyTorch and optax (installs both)
+# make bench                  speed, compile time and memory beside PyTorch and optax (installs both);
+#                             RESULTS=PATH says where the figures go, benchmarks/compare.py
+#                             compares two such files
 #
 # Each sets up $(VENV) by itself, with $(PYTHON) >= 3.11 and pip.
 
 PYTHON ?= python3
 VENV ?= .venv
 TEST_EXTRAS ?= test
+RESULTS ?= benchmarks/results/speed.json
 BIN = $(VENV)/bin
 
 .PHONY: demo test test-slow lint types notebooks bench clean
@@ -35,7 +38,7 @@ notebooks: $(VENV)/.notebooks
 
 bench: $(VENV)/.demo
 	$(BIN)/python -m pip install --quiet -r benchmarks/requirements.txt
-	$(BIN)/python benchmarks/speed.py --chart benchmarks/speed.png
+	$(BIN)/python benchmarks/speed.py --chart benchmarks/speed.png --json $(RESULTS)
 
 clean:
 	rm -rf $(VENV)

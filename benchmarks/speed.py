@@ -6,7 +6,8 @@
 Systems take turns, each in a process of its own with as many threads as there are cores; times
 are medians over all turns, in milliseconds, and in parentheses how many times that of `updates`.
 The parts: speed_alone.py, speed_networks.py, compile_times.py (CPU seconds) and speed_memory.py.
-PyTorch and optax are left out where they are not installed.
+PyTorch and optax are left out where they are not installed. compare.py compares two files of
+results.
 """
 
 import argparse
@@ -40,6 +41,8 @@ PARTS = ["updates", "steps", "compile", "memory"]
 
 def main() -> None:
     options = parse()
+    if options.json:
+        Path(options.json).parent.mkdir(parents=True, exist_ok=True)
     results: dict[str, Any] = {"machine": machine(), "options": vars(options)}
     print(", ".join(f"{name}: {value}" for name, value in results["machine"].items()))
     missing = [system for system in NEEDS if not is_installed(system)]

@@ -5,6 +5,7 @@ import importlib.util
 import os
 import platform
 import statistics
+import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -42,11 +43,24 @@ def machine() -> dict[str, str]:
     """Describe processor and versions."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     model = next((line.split(": ")[1] for line in lines if line.startswith("model name")), "?")
-    versions = {"Python": platform.python_version()}
+    versions = {"updates": commit(), "Python": platform.python_version()}
     for package in PACKAGES:
         is_there = importlib.util.find_spec(package) is not None
         versions[package] = importlib.metadata.version(package) if is_there else "not installed"
     return {"processor": model, "cores used": str(cores()), **versions}
+
+
+def commit() -> str:
+    """Name the commit of the `updates` that is measured, which PYTHONPATH may choose."""
+    spec = importlib.util.find_spec(OURS)
+    assert spec is not None
+    assert spec.origin is not None
+    command = ["git", "-C", str(Path(spec.origin).parent), "describe", "--always", "--dirty"]
+    try:
+        found = subprocess.run(command, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return "?"
+    return found.stdout.strip()
 
 
 def median(times: list[float] | None) -> float | None:
