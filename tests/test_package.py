@@ -50,8 +50,18 @@ def built(tmp_path_factory):
     pytest.importorskip("build.__main__", reason="needs build: pip install build")
     tree, made = tmp_path_factory.mktemp("source") / "tree", tmp_path_factory.mktemp("dist")
     # The names of environments, caches and the repository begin with a dot.
-    left_out = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "build", "dist", "results")
-    shutil.copytree(ROOT, tree, ignore=left_out)
+    generated = [
+        ".*",
+        "__pycache__",
+        "*.egg-info",
+        "build",
+        "dist",
+        "results",
+        "_build",
+        "api",
+        "run",
+    ]
+    shutil.copytree(ROOT, tree, ignore=shutil.ignore_patterns(*generated))
     run(sys.executable, "-m", "build", "--no-isolation", "--outdir", made, tree, cwd=made)
     wheel, source = made / f"{NAME}-py3-none-any.whl", made / f"{NAME}.tar.gz"
     assert sorted(made.iterdir()) == [wheel, source]
