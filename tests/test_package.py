@@ -19,7 +19,17 @@ import updates
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-FOLDERS = ["benchmarks", "docs", "notebooks", "tests", "updates"]  # of the source distribution
+FOLDERS = [
+    ".ci",
+    ".github",
+    "benchmarks",
+    "conda",
+    "docs",
+    "notebooks",
+    "tests",
+    "updates",
+]  # of the source distribution
+OF_THE_SITE = ("docs/_build/", "docs/api/", "docs/notebooks/run/")  # what it generates
 NAME = f"pytensor_updates-{updates.__version__}"
 
 
@@ -49,19 +59,9 @@ def built(tmp_path_factory):
     """Copy the tree, where building leaves folders behind, and build both distributions."""
     pytest.importorskip("build.__main__", reason="needs build: pip install build")
     tree, made = tmp_path_factory.mktemp("source") / "tree", tmp_path_factory.mktemp("dist")
-    # The names of environments, caches and the repository begin with a dot.
-    generated = [
-        ".*",
-        "__pycache__",
-        "*.egg-info",
-        "build",
-        "dist",
-        "results",
-        "_build",
-        "api",
-        "run",
-    ]
-    shutil.copytree(ROOT, tree, ignore=shutil.ignore_patterns(*generated))
+    left_out = [".git", ".venv*", ".*_cache", ".hypothesis", "__pycache__", "*.egg-info"]
+    left_out += ["build", "dist"]
+    shutil.copytree(ROOT, tree, ignore=shutil.ignore_patterns(*left_out))
     run(sys.executable, "-m", "build", "--no-isolation", "--outdir", made, tree, cwd=made)
     wheel, source = made / f"{NAME}-py3-none-any.whl", made / f"{NAME}.tar.gz"
     assert sorted(made.iterdir()) == [wheel, source]
@@ -80,13 +80,15 @@ def test_the_wheel_holds_the_package_and_nothing_else(built):
 def test_the_source_distribution_holds_what_the_tests_read(built):
     with tarfile.open(built.source) as source:
         names = {member.name.partition("/")[2] for member in source if member.isfile()}
-    suffixes = (".py", ".md", ".ipynb", ".typed")
+    suffixes = (".py", ".md", ".ipynb", ".yml", ".yaml")
     wanted = {name for name in files_in(built.tree, *FOLDERS) if name.endswith(suffixes)}
-    wanted |= files_in(built.tree, "tests/golden", "conda", "notebooks/thumbnails")
-    wanted |= {"CHANGELOG.md", "LICENSE", "Makefile", "README.md", "conftest.py", "pyproject.toml"}
-    assert wanted - names == set()
+    wanted |= files_in(built.tree, ".ci", "tests/golden", "notebooks/thumbnails")
+    wanted |= {path.name for path in built.tree.glob("*.md")}
+    wanted |= {"CITATION.cff", "LICENSE", "Makefile", "conftest.py", "pyproject.toml"}
+    assert {name for name in wanted - names if not name.startswith(OF_THE_SITE)} == set()
+    assert [name for name in names if name.startswith(OF_THE_SITE)] == []
     folders = {name.partition("/")[0] for name in names if "/" in name}
-    assert folders == {"conda", *FOLDERS, "pytensor_updates.egg-info"}
+    assert folders == {*FOLDERS, "pytensor_updates.egg-info"}
 
 
 @needs_a_build
