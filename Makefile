@@ -1,6 +1,7 @@
 # make demo   race six rules on a digit-recognising CNN: a table and learning_curves.png
 # make test   the fast tests;  make test-slow   the long ones
 # make lint, make types       ruff; mypy, and pyright on calls as users write them
+# make docs                   the site, in docs/_build/html
 # make notebooks              run the notebooks again and keep their outputs
 # make bench                  speed, compile time and memory beside PyTorch and optax (installs both);
 #                             RESULTS=PATH says where the figures go, benchmarks/compare.py
@@ -14,7 +15,7 @@ TEST_EXTRAS ?= test
 RESULTS ?= benchmarks/results/speed.json
 BIN = $(VENV)/bin
 
-.PHONY: demo test test-slow lint types notebooks bench clean
+.PHONY: demo docs test test-slow lint types notebooks bench clean
 
 demo: $(VENV)/.demo
 	$(BIN)/python notebooks/race.py
@@ -32,6 +33,9 @@ lint: $(VENV)/.dev
 types: $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/pyright --pythonpath $(BIN)/python
+
+docs: $(VENV)/.docs
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet docs docs/_build/html
 
 notebooks: $(VENV)/.notebooks
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python notebooks/execute.py

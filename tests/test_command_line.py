@@ -253,9 +253,11 @@ def test_every_rule_can_be_entered_with_its_learning_rate():
 @pytest.mark.slow
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_every_rule_races_and_gets_nearer(function):
-    entrants = command_line.checked_entrants(",".join(NAMES))
-    walks = command_line.race(FUNCTIONS[function], entrants, steps=20)
-    assert {walk.rule for walk in walks} == set(NAMES)
+    names = NAMES if function == "valley" else NAMES[::4]
+    walks = command_line.race(
+        FUNCTIONS[function], command_line.checked_entrants(",".join(names)), steps=20
+    )
+    assert {walk.rule for walk in walks} == set(names)
     for walk in walks:
         assert walk.end < walk.losses[0], walk.rule
         assert len(walk.points) == 21, walk.rule

@@ -499,10 +499,7 @@ def test_the_command_line_repeats_itself():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "name",
-    ["sgd", "momentum_updates", "nesterov_momentum", "rmsprop", "deepmind_rmsprop", "adam"],
-)
+@pytest.mark.parametrize("name", ["momentum_updates", "deepmind_rmsprop"])
 def test_the_digits_are_learned(name):
     training_data, validation_data, test_data = load_cnn_data()
     rule, eta = TUNED_RULES[name]

@@ -69,7 +69,6 @@ RESULTS = {
     "08_five_posteriors": [
         "max(max(below[posterior, 'advi_optimizer(n)']) for posterior in POSTERIORS) < 2",
         "min(below['horseshoe', 'pm.adam at 0.01']) > 10",
-        "min(below['hierarchical regression', \"PyMC's default\"]) > 100",
         "np.isnan(below['logistic regression', \"pymc-extras' default\"]).all()",
         "(without['horseshoe'][1:] > 10 * without['horseshoe'][0]).all()",
     ],
@@ -87,7 +86,7 @@ RESULTS = {
 
 
 # What the tests run shorter than the notebook does.
-FEWER = "seeds = 2_000, (1,)\nfor name in ('funnel', 'Gaussian process'):\n    del POSTERIORS[name]"
+FEWER = "seeds = 2_000, (1,)\nfor name in ('funnel', 'Gaussian process', 'hierarchical regression'):\n    del POSTERIORS[name]"
 INSTEAD = {"08_five_posteriors": ("seeds = 2_000, (1, 2, 3)", FEWER)}
 
 
@@ -95,11 +94,11 @@ def code_cells(name):
     return [cell for cell in NOTEBOOKS[name]["cells"] if cell["cell_type"] == "code"]
 
 
-def test_every_notebook_has_results_and_a_line_in_the_readme():
-    readme = (FOLDER.parent / "README.md").read_text()
+def test_every_notebook_has_results_and_a_card_on_the_site():
+    gallery = (FOLDER.parent / "docs" / "notebooks" / "index.md").read_text()
     assert set(NOTEBOOKS) == set(RESULTS)
     for name in NOTEBOOKS:
-        assert f"(notebooks/{name}.ipynb)" in readme
+        assert f":link: run/{name}\n" in gallery
         assert (FOLDER / "thumbnails" / f"{name[:2]}.png").exists()
 
 

@@ -167,7 +167,7 @@ MODES = [
     *(pytest.param(mode, marks=pytest.mark.slow) for mode in ("FAST_COMPILE", "JAX", "NUMBA")),
 ]
 # Numba takes about ten seconds to compile one of them.
-IN_NUMBA = ("lamb", "prodigy", "noisy_sgd", "clip_by_norm", "with_sam", "with_transforms")
+IN_NUMBA = ("lamb", "noisy_sgd", "clip_by_norm")
 
 
 @everything
