@@ -6,6 +6,7 @@
 """
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,7 @@ def with_mathematics(
     for line in lines:
         start = line.strip()
         formula = start[4:-2] if start.startswith("- ``") and start.endswith("``") else ""
+        formula, *remark = re.split(r"\s{2,}(?=\(|if |otherwise)", formula, maxsplit=1)
         latex = in_latex(formula) if formula else None
         if latex is None:
             written.append(line)
@@ -111,6 +113,8 @@ def with_mathematics(
         if written and written[-1].strip() and not written[-1].startswith("   "):
             written.append("")
         written += [".. math::", "", f"   {latex}", ""]
+        for words in remark:  # when it holds, or what another setting makes of it
+            written += [f"``{words}``", ""]
     lines[:] = written
 
 

@@ -25,12 +25,11 @@ class NoFormulaError(Exception):
 
 def in_latex(text: str) -> str | None:
     """Return a formula as LaTeX, or None where it is no formula."""
-    text, *remark = re.split(r"\s{2,}(?=\(|if |otherwise)", text, maxsplit=1)
     try:
         parts = [_assignment(part.strip()) for part in text.split(";") if part.strip()]
     except (NoFormulaError, SyntaxError):
         return None
-    return r",\qquad ".join(parts) + "".join(rf"\qquad\text{{{words}}}" for words in remark)
+    return r",\qquad ".join(parts) if parts else None
 
 
 def _assignment(text: str) -> str:
