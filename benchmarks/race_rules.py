@@ -18,7 +18,6 @@ import multiprocessing
 import statistics
 import sys
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from time import perf_counter
@@ -117,8 +116,9 @@ class Racer:
             best = min(losses, key=lambda power: losses[power])
 
 
-def raced(rule: str, problem: str, steps: int, seconds: float) -> Result:
+def raced(entry: tuple[str, str, int, float]) -> tuple[str, str, Result]:
     """Tune a rule on a problem and run it; without seconds, its own time counts."""
+    rule, problem, steps, seconds = entry
     with one_blas_thread(), np.errstate(all="ignore"):
         racer = Racer(rule, problem)
         rate = racer.climbed(steps)
@@ -129,27 +129,26 @@ def raced(rule: str, problem: str, steps: int, seconds: float) -> Result:
     in_time = [[loss for _, spent, loss in curve if spent <= limit][-1] for curve in curves]
     medians = map(statistics.median, (last, in_time, pace))
     after_steps, after_time, second = medians
-    return Result(rate, after_steps, after_time, second * 1e3)
+    return problem, rule, Result(rate, after_steps, after_time, second * 1e3)
 
 
 def race(rules: list[str], steps: int, jobs: int) -> dict[str, dict[str, Result]]:
     """Race rules on all problems; return results by problem and rule."""
     results: dict[str, dict[str, Result]] = {problem: {} for problem in PROBLEMS}
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, mp_context=spawn, max_tasks_per_child=4) as pool:
-        for problem in PROBLEMS:
-            results[problem][REFERENCE] = pool.submit(raced, REFERENCE, problem, steps, 0).result()
-        waiting = {
-            pool.submit(
-                raced, rule, problem, steps, results[problem][REFERENCE].milliseconds * steps / 1e3
-            ): (problem, rule)
+    seconds: dict[str, float] = {}
+    with multiprocessing.get_context("spawn").Pool(jobs, maxtasksperchild=4) as pool:
+        for problem, _, result in pool.imap(raced, [(REFERENCE, p, steps, 0.0) for p in PROBLEMS]):
+            results[problem][REFERENCE] = result
+            seconds[problem] = result.milliseconds * steps / 1e3
+        others = [
+            (rule, problem, steps, seconds[problem])
             for rule in rules
             if rule != REFERENCE
             for problem in PROBLEMS
-        }
-        for future in tqdm(as_completed(waiting), total=len(waiting), ascii=" #"):
-            problem, rule = waiting[future]
-            results[problem][rule] = future.result()
+        ]
+        bar = tqdm(pool.imap_unordered(raced, others), total=len(others), ascii=" #")
+        for problem, rule, result in bar:
+            results[problem][rule] = result
     return results
 
 

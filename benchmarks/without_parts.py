@@ -18,9 +18,9 @@ from compile_tasks import microseconds
 from fresh_processes import cpu_seconds, empty_caches, run
 from speed_common import machine, number, table
 
-ALL, THREADS, LIST, IN_PLACE = "all", "threads", "outputs as a list", "in place"
+ALL, THREADS, LIST = "all", "threads", "outputs as a list"
 CONVERSION, REWRITE = "own conversion to numba", "the rewrite"
-PARTS = [ALL, THREADS, LIST, IN_PLACE, CONVERSION, REWRITE]
+PARTS = [ALL, THREADS, LIST, CONVERSION, REWRITE]
 FIGURES: dict[str, tuple[list[tuple[int, ...]], str, float]] = {
     "compile 40 arrays, CPU s": ([(4, 4), (4,)] * 20, "cold", 1),
     "again": ([(4, 4), (4,)] * 20, "cold", 1),
@@ -34,7 +34,7 @@ def take_out(part: str) -> Any:
     """Take a part out of this process; return the mode to compile in."""
     from pytensor.compile.mode import get_mode
 
-    from updates.multi_tensor import function_graph, numba_is_ready, rewrite
+    from updates.multi_tensor import function_graph, numba_is_ready
 
     assert numba_is_ready()
     if part == THREADS:
@@ -47,8 +47,6 @@ def take_out(part: str) -> Any:
             self.outermost = False
 
         function_graph.Conversion.__init__ = without_list  # type: ignore[method-assign]
-    elif part == IN_PLACE:
-        rewrite.InPlace.rewritten = lambda self, fgraph: None  # type: ignore[method-assign]
     elif part == CONVERSION:
         function_graph.WRITERS.clear()
     return get_mode("NUMBA").excluding("multi_tensor") if part == REWRITE else None
