@@ -182,7 +182,9 @@ def page(results: dict[str, dict[str, Result]], steps: int, jobs: int, picture: 
                 text = f"{value:.3f}" if math.isfinite(value) else "diverged"
                 losses[-1].append(f"**{text}**" if is_best else text)
     about = ", ".join(
-        f"{name} {value}" for name, value in machine().items() if value != "not installed"
+        f"{name} {value}"
+        for name, value in machine().items()
+        if name != "updates" and value != "not installed"
     )
     return TEXT.format(
         steps=steps,
@@ -222,7 +224,7 @@ The rules are in the order of their mean place.
 
 ## What it does not show
 
-- **Which rule is best for your problem.** These networks have 650 to 14,000 parameters and train
+- **Which rule is best for your problem.** These models have 650 to 13,400 parameters and train
   for seconds. Differences of a few percent are smaller than those between starts, and large
   networks, long runs and noisy data bring other orders.
 - **Rules at their best.** Only the learning rate is tuned, to within a factor of 3, with one
@@ -231,7 +233,7 @@ The rules are in the order of their mean place.
   `mechanize` and others) have a factor tuned all the same.
 - **Generalization.** The loss is that of validation data, but the runs are too short to overfit.
 - **The time of large arrays.** Here a step takes well under a millisecond or two, so fixed costs
-  count. What a rule costs on large arrays is in the README.
+  count. Large arrays are on the page about [speed](speed.md).
 - **What `lbfgs` is for.** It belongs on full batches, where its line search sees the same loss at
   every trial.
 """
@@ -266,7 +268,7 @@ def draw(results: dict[str, dict[str, Result]], path: Path) -> None:
         panel.grid(axis="x", alpha=0.3, which="both")
         panel.set_ylim(-1, len(rules))
     panels[0].set_yticks(np.arange(len(rules)), rules)
-    panels[0].legend(loc="lower right")
+    panels[0].legend(loc="upper right")
     figure.tight_layout()
     figure.savefig(path, dpi=100)
     plt.close(figure)
