@@ -618,7 +618,7 @@ BY_HAND = [
     Case("amsgrad", "*", (loss, [w], 0.1, 0.9, 0.9, 0.1, 7), TypeError, ("takes", "7 arguments")),
     Case("adam", "lr", 0.1, TypeError, ("'lr'", "learning_rate")),
     Case("adam", "lr", 0.1, TypeError, ("'lr'", "learning_rate"), through=updates.adam()),
-    Case("adam", "*", (loss, [w], *[0.1] * 5), TypeError, ("adam takes",), through=updates.adam()),
+    Case("adam", "*", (loss, [w], *[0.1] * 6), TypeError, ("adam takes",), through=updates.adam()),
     Case("adam", "beta1", 1.0, ValueError, ("beta1", "in [0, 1)"), through=updates.adam(beta1=0.5)),
     Case("sam", "rule", lambda grads, params: 3, TypeError, ("updates", "dictionary", "got 3")),
     *(

@@ -78,6 +78,7 @@ def test_every_rule_has_a_formula_arguments_and_a_source(name):
                 "epsilon=1e-06",
                 "max_scaling=None",
                 "epsilon_outside=None",
+                "state_dtype=None",
             ],
             ["Tieleman, Hinton (2012)"],
         ),
