@@ -44,7 +44,7 @@ updates.adam(loss, [w], learning_rate="fast")  # type: ignore[call-overload]  # 
 updates.adam(loss, [w], beta1=None)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
 updates.adam(loss, [w], lr=0.1)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
 updates.adam(lr=0.1)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
-updates.adam(loss, [w], 0.1, 0.9, 0.9, 1e-8, 7)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+updates.amsgrad(loss, [w], 0.1, 0.9, 0.9, 1e-8, 7)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
 updates.adam(loss)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
 updates.adam(3.0, [w])  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
 updates.adam(loss, [1.0])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType, reportCallIssue]
