@@ -125,7 +125,7 @@ def test_the_list_begins_with_the_simplest_rule_and_a_grep_finds_the_defaults(ca
     calls = [line for line in lines if re.match(r"\w+\(", line)]
     assert calls[:2] == [
         "sgd(learning_rate)",
-        "momentum(learning_rate, momentum=0.9, rate_in_velocity=True)",
+        "momentum(learning_rate, momentum=0.9, rate_in_velocity=True, state_dtype=None)",
     ]
     assert len(calls) == len(NAMES)
     assert "    p' = p - lr*g" in lines
