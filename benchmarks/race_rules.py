@@ -27,11 +27,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytensor
 from race_problems import PROBLEMS
-from speed_common import machine
+from speed_common import machine, table
 from tqdm import tqdm
 
 import updates
-from updates.state import start_of
 
 sys.path.append(str(Path(__file__).parents[1] / "notebooks"))
 from digit_cnn import one_blas_thread
@@ -79,8 +78,7 @@ class Racer:
         """Train from a start; return steps, seconds and losses on the way."""
         for param, start in zip(self.params, PROBLEMS[self.problem](seed).params, strict=True):
             param.set_value(start.get_value())
-        for variable in filter(updates.is_state, self.updates):
-            variable.set_value(start_of(variable))
+        updates.reset(self.updates)
         self.rate.set_value(np.float32(rate))
         batches, every = self.batches(seed), max(1, steps // EVALUATIONS)
         spent, done, curve = 0.0, 0, [(0, 0.0, self.validated())]
@@ -190,18 +188,12 @@ def page(results: dict[str, dict[str, Result]], steps: int, jobs: int, picture: 
         steps=steps,
         longest=LONGEST,
         picture=picture,
-        losses=table(losses),
-        costs=table(costs),
+        losses=table(losses[0], losses[1:]),
+        costs=table(costs[0], costs[1:]),
         machine=about,
         jobs=jobs,
         command=f"python benchmarks/race_rules.py --steps {steps} --jobs {jobs}",
     )
-
-
-def table(rows: list[list[str]]) -> str:
-    """Write a table whose first column is text and whose others are numbers."""
-    rows = [rows[0], ["---", *["---:"] * (len(rows[0]) - 1)], *rows[1:]]
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 TEXT = """# All rules on three problems

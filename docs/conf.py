@@ -6,7 +6,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
-sys.path[:0] = [str(HERE), str(ROOT / "notebooks")]
+sys.path.insert(0, str(HERE))
 
 import generated  # noqa: E402
 
@@ -30,14 +30,11 @@ exclude_patterns = ["_build", "generated.py"]
 myst_enable_extensions = ["colon_fence", "dollarmath", "fieldlist"]
 myst_heading_anchors = 3
 nb_execution_mode = "off"
-# Outputs in several forms: the richest that a page can show.
 nb_merge_streams = True
 numpydoc_show_class_members = False
 numpydoc_xref_param_type = False
 autodoc_typehints = "none"
 add_module_names = False
-templates_path: list[str] = []
-nitpicky = False
 suppress_warnings = ["mystnb.unknown_mime_type"]
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True

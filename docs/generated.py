@@ -17,36 +17,20 @@ import updates.distributed
 
 # A kind: the package, a title, and what it makes of what.
 KINDS = [
-    (
-        "updates.rules",
-        "Rules",
-        "From a loss or gradients and parameters to updates.",
-    ),
-    (
-        "updates.gradients",
-        "Gradient transforms",
-        "From a loss or gradients to gradients.",
-    ),
+    ("updates.rules", "Rules", "From a loss or gradients and parameters to updates."),
+    ("updates.gradients", "Gradient transforms", "From a loss or gradients to gradients."),
     (
         "updates.transforms",
         "Update transforms",
         "From updates to updates, and averages of parameters.",
     ),
-    (
-        "updates.projections",
-        "Projections",
-        "From a tensor to the nearest one of a set.",
-    ),
+    ("updates.projections", "Projections", "From a tensor to the nearest one of a set."),
     ("updates.chain", "Chains", "Transforms and a rule as one value."),
     ("updates.ready_made", "Ready made", "Compositions that are ready to use."),
     ("updates.schedules", "Schedules", "From the number of a step to a hyperparameter."),
     ("updates.training", "Training", "Loops."),
     ("updates.many_steps", "", ""),
-    (
-        "updates.hyperparameters",
-        "Hyperparameters",
-        "Read and set, without compiling.",
-    ),
+    ("updates.hyperparameters", "Hyperparameters", "Read and set, without compiling."),
     ("updates.checkpoint", "State and checkpoints", "Saved, loaded, put back to its start."),
     ("updates.state_dict", "", ""),
     ("updates.state", "", ""),
@@ -56,7 +40,7 @@ KINDS = [
 PAGE = """# {name}
 
 ```{{eval-rst}}
-.. auto{what}:: {path}{members}
+.. auto{what}:: updates.{name}{members}
 ```
 {more}
 """
@@ -64,7 +48,7 @@ GOLDEN = Path(__file__).parents[1] / "tests" / "golden"
 
 
 def write(folder: Path) -> None:
-    """Write the pages of the reference, and the small pictures of walks."""
+    """Write the pages of the reference."""
     api = folder / "api"
     api.mkdir(exist_ok=True)
     index = ["# Reference\n\nA page for every public name. `help(updates.adam)` shows the same.\n"]
@@ -75,32 +59,35 @@ def write(folder: Path) -> None:
         listed |= set(names)
         if title:
             index.append(f"\n## {title}\n\n{words}\n")
-        index += _entries(names, updates)
+        index += _entries({name: getattr(updates, name) for name in names})
         for name in names:
             more = _peers(name, peers)
             if package == "updates.rules":
                 more += _walk(name)
-            _write_page(api / f"{name}.md", name, f"updates.{name}", getattr(updates, name), more)
+            _write_page(api / f"{name}.md", name, getattr(updates, name), more)
     index.append(
         "\n## Several processes\n\n`updates.distributed` is imported by itself; it needs mpi4py.\n"
     )
-    distributed = list(updates.distributed.__all__)
-    index += _entries([f"distributed.{name}" for name in distributed], updates)
-    for name in distributed:
-        thing = getattr(updates.distributed, name)
-        _write_page(api / f"distributed.{name}.md", name, f"updates.distributed.{name}", thing, "")
+    distributed = {
+        f"distributed.{name}": getattr(updates.distributed, name)
+        for name in updates.distributed.__all__
+    }
+    index += _entries(distributed)
+    for name, thing in distributed.items():
+        _write_page(api / f"{name}.md", name, thing, "")
     missing = set(updates.__all__) - listed
     if missing:
         raise ValueError(f"no page for {sorted(missing)}")
-    tree = sorted(listed) + [f"distributed.{name}" for name in distributed]
-    index.append("\n```{toctree}\n:hidden:\n\n" + "\n".join(tree) + "\n```\n")
+    index.append(
+        "\n```{toctree}\n:hidden:\n\n" + "\n".join([*sorted(listed), *distributed]) + "\n```\n"
+    )
     write_if_new(api / "index.md", "\n".join(index))
 
 
 def with_mathematics(
     _: Any, what: str, name: str, thing: Any, options: Any, lines: list[str]
 ) -> None:
-    """Write a docstring's list of formulas as mathematics, where all of them are formulas."""
+    """Write each formula in a docstring's lists as mathematics; what is none stays code."""
     written: list[str] = []
     for line in lines:
         start = line.strip()
@@ -135,23 +122,20 @@ def _peers(name: str, peers: dict[str, list[str]]) -> str:
     return "\n**Compared with** " + ", ".join(f"`{peer}`" for peer in peers[name]) + ".\n"
 
 
-def _entries(names: list[str], owner: Any) -> list[str]:
-    lines = ["| | |", "|---|---|"] if names else []
-    for name in names:
-        thing = owner
-        for part in name.split("."):
-            thing = getattr(thing, part)
+def _entries(things: dict[str, Any]) -> list[str]:
+    lines = ["| | |", "|---|---|"] if things else []
+    for name, thing in things.items():
         summary = (thing.__doc__ or "").strip().splitlines()[0].replace("|", "\\|")
         lines.append(f"| [`{name}`]({name}.md) | {summary.replace('``', '`')} |")
     return lines
 
 
-def _write_page(path: Path, name: str, full: str, thing: Any, more: str) -> None:
+def _write_page(path: Path, name: str, thing: Any, more: str) -> None:
     what = "class" if isinstance(thing, type) else "function"
     if isinstance(thing, type) and issubclass(thing, Exception):
         what = "exception"
     members = "\n   :members:" if what == "class" else ""
-    write_if_new(path, PAGE.format(name=name, what=what, path=full, members=members, more=more))
+    write_if_new(path, PAGE.format(name=name, what=what, members=members, more=more))
 
 
 def write_if_new(path: Path, text: str) -> None:

@@ -53,9 +53,7 @@ def _latex(node: ast.expr, around: int) -> str:
         case ast.BinOp(left=left, op=ast.Add() | ast.Sub() as op, right=right):
             sign = "+" if isinstance(op, ast.Add) else "-"
             after = _latex(right, SUM if sign == "+" else PRODUCT)
-            return _bracketed(
-                f"{_latex(left, 0 if around == 0 else SUM - 1)} {sign} {after}", SUM, around
-            )
+            return _bracketed(f"{_latex(left, 0)} {sign} {after}", SUM, around)
         case ast.BinOp(left=left, op=ast.Mult() | ast.MatMult(), right=right):
             first, second = _latex(left, PRODUCT), _latex(right, PRODUCT)
             between = r" \cdot " if second[0].isdigit() else r"\, "
@@ -64,9 +62,7 @@ def _latex(node: ast.expr, around: int) -> str:
             return rf"\frac{{{_latex(left, 0)}}}{{{_latex(right, 0)}}}"
         case ast.BinOp(left=left, op=ast.Pow(), right=right):
             base = _latex(left, POWER + 1)
-            if "^" in base and not base.startswith(r"\left"):
-                base = f"{{{base}}}"
-            if base.endswith("'"):
+            if base.endswith("'") or ("^" in base and not base.startswith(r"\left")):
                 base = f"{{{base}}}"
             return rf"{base}^{{{_latex(right, 0)}}}"
         case ast.Call(func=ast.Name(id=function), args=args, keywords=[]):

@@ -131,7 +131,7 @@ def test_the_recipe_asks_for_what_the_project_asks_for():
 
 
 def test_the_extras_that_texts_name_exist():
-    texts = [ROOT / "README.md", ROOT / "Makefile", *(ROOT / "docs").glob("*.md")]
+    texts = [ROOT / "README.md", ROOT / "Makefile", *(ROOT / "docs").rglob("*.md")]
     for folder in ("updates", "notebooks", "benchmarks"):
         texts += (ROOT / folder).rglob("*.py")
     named = set()

@@ -1,11 +1,6 @@
 """What the site makes of formulas."""
 
-import sys
-from pathlib import Path
-
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "docs"))
 from mathematics import in_latex
 
 FORMULAS = {

@@ -89,6 +89,10 @@ class Call:
         What is computed in that the parameters have in common, see `updates.precision`.
     owners : tuple of shared variables
         The parameters as the user knows them: with names, and whole tables.
+    in_16_bits : bool
+        Whether state of the shape of parameters is kept in half precision.
+    codes : dict
+        For numbers that formulas see of such state, the variable that keeps their codes.
     """
 
     def __init__(
@@ -107,8 +111,8 @@ class Call:
         self.loss: Any = writing.loss
         self.built: dict[Any, Any] = {}
         self._generator: Any = None
-        self._in_16_bits = hyperparameters.get("state_dtype") is not None
-        self._codes: dict[Any, Any] = {}
+        self.in_16_bits = hyperparameters.get("state_dtype") is not None
+        self.codes: dict[Any, Any] = {}
         self.owners = tuple(map(whole, params))
         self._writing = writing
         place = Place(owner, self.owners)
@@ -181,8 +185,8 @@ class Call:
     def update(self, variable: Any, new_value: T) -> T:
         """Write the next value of a variable into the dictionary, and return that value."""
         value: Any = new_value
-        if variable in self._codes:
-            variable, value = self._codes[variable], stored(value, self._threshold)
+        if variable in self.codes:
+            variable, value = self.codes[variable], stored(value, self._threshold)
         if (variable.type.dtype, value.type.dtype) == ("float16", "float32"):
             new_value = value = provenance.cast(value, "float16")  # a decay is float32
         old, new = variable.type, value.type
@@ -206,15 +210,6 @@ class Call:
         self.updates[self._generator] = self._drawn
         provenance.mark(noise, symbol="normal()", param=whole(param))
         return provenance.cast(noise, param.type.dtype)
-
-    def zeros(self, make: Callable[..., Any], dtype: str) -> Any:
-        """Make state that starts at zero, of this dtype, in 16 bits if that was asked for."""
-        if not self._in_16_bits:
-            return make(dtype=dtype)
-        codes = make(dtype=CODES)
-        numbers = restored(codes, dtype)
-        self._codes[numbers] = codes
-        return numbers
 
     @functools.cached_property
     def _threshold(self) -> TensorVariable:
@@ -289,9 +284,17 @@ class State:
         return self.call.time
 
     def zeros(self, slot: str, extra_axes: tuple[int, ...] = ()) -> Any:
-        """Make state of the parameter's shape, and more axes behind it, that starts at zero."""
-        kind = functools.partial(zeros_like, extra_axes=extra_axes)
-        return self.call.zeros(functools.partial(self._make, slot, kind), self.param.type.dtype)
+        """Make state of the parameter's shape, and more axes behind it, that starts at zero.
+
+        It is kept in 16 bits where that was asked for, see `updates.half_precision`.
+        """
+        if not self.call.in_16_bits:
+            return self._make(slot, functools.partial(zeros_like, extra_axes=extra_axes))
+        kind = functools.partial(zeros_like, extra_axes=extra_axes, dtype=CODES)
+        codes = self._make(slot, kind)
+        numbers = restored(codes, self.param.type.dtype)
+        self.call.codes[numbers] = codes
+        return numbers
 
     def full(self, slot: str, value: float) -> Any:
         """Make state of the parameter's shape that starts at one number."""
@@ -340,13 +343,9 @@ class State:
         return self.call.normal(self.param, seed)
 
     def _make(
-        self,
-        slot: str,
-        kind: Callable[..., Any],
-        average_of: TensorSharedVariable | None = None,
-        **kwargs: Any,
+        self, slot: str, kind: Callable[..., Any], average_of: TensorSharedVariable | None = None
     ) -> Any:
-        state = kind(self.owner, f"{self._name}/{self.call.owner}/{slot}", **kwargs)
+        state = kind(self.owner, f"{self._name}/{self.call.owner}/{slot}")
         provenance.mark(state, param=self.owner, average_of=average_of)
         values = without_names(state)
         return values[self.param.owner.inputs[1]] if self._is_rows else values

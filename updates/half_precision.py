@@ -3,6 +3,7 @@
 - ``CODES``: the dtype of what is kept
 - ``stored``: from numbers to codes
 - ``restored``: back
+- ``threshold``: where a call rounds
 
 A code is the 16th root of a number, with its sign, in steps of ``1 / 8192``. Neighbours differ by
 0.2 percent at 1, by 0.6 at 1e-8, by 2 at 1e-16, and the largest is 4e9. float16 would flush squares
@@ -26,7 +27,7 @@ CODES = "int16"
 _NAN = -(2**15)
 _SQUARINGS = 4
 _STEPS = 2.0**13  # so that 32767 is the code of nearly 4**16
-_BEND = pt.constant((2**_SQUARINGS - 1) / 2, dtype="float32")
+_BEND = (2**_SQUARINGS - 1) / 2
 _LARGEST = (32767 / _STEPS) ** 2**_SQUARINGS
 _GOLDEN_RATIO = (5**0.5 - 1) / 2
 
@@ -45,7 +46,7 @@ def stored(numbers: Any, threshold: TensorVariable) -> TensorVariable:
     root = reads_as(root * _float32(_STEPS))
     part = root - pt.floor(root)
     # Of two codes the upper one stands for more above the root than the lower one below it.
-    bend = part * (1 - part) * _BEND / pt.maximum(root, 1)
+    bend = part * (1 - part) * _float32(_BEND) / pt.maximum(root, 1)
     code = reads_as(pt.floor(reads_as(reads_as(root - bend) + threshold)))
     signed = reads_as(pt.switch(narrow < 0, reads_as(-code), code), 1)
     return cast(reads_as(pt.switch(pt.isnan(narrow), _float32(_NAN), signed), 2), CODES)
