@@ -2,6 +2,7 @@
 
 import re
 import sys
+import tomllib
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -12,7 +13,8 @@ import generated  # noqa: E402
 
 import updates  # noqa: E402
 
-HOME = "https://github.com/OWNER/updates"
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+HOME = PROJECT["urls"]["Homepage"]
 project = "updates"
 author = "the authors of updates"
 project_copyright = f"2026, {author}"
@@ -58,7 +60,16 @@ def setup(app):
     for notebook in (ROOT / "notebooks").glob("*.ipynb"):
         text = notebook.read_text()
         text = text.replace("](../docs/", "](../../")
-        text = re.sub(r"\]\((\w+\.py)\)", rf"]({HOME}/blob/main/notebooks/\1)", text)
+        text = re.sub(r"\]\((\w+\.py)\)", r"](../../../notebooks/\1)", text)
         generated.write_if_new(copied / notebook.name, text)
     generated.write(HERE)
+    app.connect("source-read", at_home)
     app.connect("autodoc-process-docstring", generated.with_mathematics, priority=100)
+
+
+def at_home(app, docname, source):
+    """Let links to files that are not part of the site lead to the project's public home."""
+    up = "../" * (docname.count("/") + 1)
+    source[0] = re.sub(
+        rf"(?<!!)(\[[^]]*\]\(){re.escape(up)}(?!\.\./)", rf"\1{HOME}/blob/main/", source[0]
+    )

@@ -1,10 +1,12 @@
 """Pages that follow from what the library declares: the reference, a page for every public name.
 
 - ``write``: write them into the folder of the site
+- ``table_of_rules``: every rule with its update, when to reach for it and its source
 - ``with_mathematics``: the formulas of a docstring as mathematics
 - ``KINDS``: in which order the kinds of names come
 """
 
+import itertools
 import json
 import re
 from pathlib import Path
@@ -14,6 +16,7 @@ from mathematics import in_latex
 
 import updates
 import updates.distributed
+from updates.command_line.catalogue import entries
 
 # A kind: the package, a title, and what it makes of what.
 KINDS = [
@@ -75,6 +78,7 @@ def write(folder: Path) -> None:
     index += _entries(distributed)
     for name, thing in distributed.items():
         _write_page(api / f"{name}.md", name, thing, "")
+    write_if_new(api / "rules.txt", table_of_rules())
     missing = set(updates.__all__) - listed
     if missing:
         raise ValueError(f"no page for {sorted(missing)}")
@@ -82,6 +86,23 @@ def write(folder: Path) -> None:
         "\n```{toctree}\n:hidden:\n\n" + "\n".join([*sorted(listed), *distributed]) + "\n```\n"
     )
     write_if_new(api / "index.md", "\n".join(index))
+
+
+def table_of_rules() -> str:
+    """Return the table of the page "Which rule?"."""
+    rows = [
+        "| rule | update | when to reach for it | a first learning rate | source |",
+        "|---|---|---|---|---|",
+    ]
+    for family, members in itertools.groupby(entries(), lambda entry: entry.family):
+        rows.append(f"| **{family.partition(':')[0]}** | | | | |")
+        for entry in members:
+            update = "<br>".join(f"`{' '.join(line.split())}`" for line in entry.formula)
+            what = f"[`{entry.name}`](api/{entry.name}.md)<br>{entry.summary}"
+            sources = "; ".join(entry.sources)
+            cells = [what, update, entry.when, entry.first_rate, sources]
+            rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(rows) + "\n"
 
 
 def with_mathematics(

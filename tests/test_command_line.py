@@ -55,6 +55,8 @@ def test_every_rule_has_a_formula_arguments_and_a_source(name):
     entry = ENTRIES[name]
     assert any(re.match(r"p' = ", line) for line in entry.formula), entry.formula
     assert "`" not in "".join(entry.formula)
+    assert entry.when
+    assert re.match(r"[0-9.]+(,|$)|that of the rule inside$", entry.first_rate)
     parameters = list(inspect.signature(getattr(updates, name)).parameters.values())[2:]
     assert entry.arguments == [
         p.name if p.default is REQUIRED else f"{p.name}={p.default!r}" for p in parameters

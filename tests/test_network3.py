@@ -21,7 +21,7 @@ with pytensor.config.change_flags(floatX=pytensor.config.floatX):  # the import 
 from digit_cnn import cnn, load_cnn_data, one_blas_thread
 from network3 import ConvPoolLayer, FullyConnectedLayer, Network, ReLU, SoftmaxLayer, linear
 from network3_command_line import main
-from tuned_rules import TUNED_RULES
+from tuned_rules import INSIDE, LEARNING_RATES, SETTINGS, TUNED_RULES
 
 PROGRAM = Path(network3.__file__)
 
@@ -456,6 +456,9 @@ def test_every_rule_has_a_learning_rate():
     modules = {name: getattr(updates, name).__module__ for name in updates.__all__}
     rules = {name for name, module in modules.items() if module.startswith("updates.rules")}
     assert set(TUNED_RULES) == rules
+    assert {*INSIDE, *SETTINGS, *LEARNING_RATES} <= rules
+    assert "adagrad_window" not in LEARNING_RATES
+    assert TUNED_RULES["adagrad_window"][1] == 0.01  # what it recommends itself
 
 
 @pytest.mark.parametrize("name", TUNED_RULES)

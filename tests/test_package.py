@@ -84,7 +84,7 @@ def test_the_source_distribution_holds_what_the_tests_read(built):
     wanted = {name for name in files_in(built.tree, *FOLDERS) if name.endswith(suffixes)}
     wanted |= files_in(built.tree, ".ci", "tests/golden", "notebooks/thumbnails")
     wanted |= {path.name for path in built.tree.glob("*.md")}
-    wanted |= {"CITATION.cff", "LICENSE", "Makefile", "conftest.py", "pyproject.toml"}
+    wanted |= {"CITATION.cff", "LICENSE", "Makefile", "conftest.py", "pyproject.toml", "setup.py"}
     assert {name for name in wanted - names if not name.startswith(OF_THE_SITE)} == set()
     assert [name for name in names if name.startswith(OF_THE_SITE)] == []
     folders = {name.partition("/")[0] for name in names if "/" in name}
@@ -117,7 +117,7 @@ def test_the_first_example_of_the_readme_runs_with_the_wheel(built, tmp_path):
 
 
 def test_the_version_is_one():
-    assert PROJECT["dynamic"] == ["version"]
+    assert PROJECT["dynamic"] == ["version", "readme"]
     assert re.fullmatch(r"\d+\.\d+\.\d+(\.dev\d+|(a|b|rc)\d+)?", updates.__version__)
     recipe = (ROOT / "conda" / "recipe.yaml").read_text()
     assert re.findall(r'version: "(.*)"', recipe) == [updates.__version__]
@@ -141,7 +141,34 @@ def test_the_extras_that_texts_name_exist():
     assert {"notebooks", "distributed"} <= named <= set(PROJECT["optional-dependencies"])
 
 
+@needs_a_build
+def test_links_and_pictures_of_the_description_are_absolute(built):
+    with zipfile.ZipFile(built.wheel) as wheel:
+        metadata = wheel.read(f"{NAME}.dist-info/METADATA").decode()
+    assert "Description-Content-Type: text/markdown" in metadata
+    links = re.findall(r"\]\(([^)]*)\)", metadata)
+    home = PROJECT["urls"]["Homepage"]
+    assert f"{home}/raw/main/notebooks/learning_curves.png" in links
+    assert f"{home}/blob/main/docs/which_rule.md" in links
+    assert [link for link in links if not link.startswith("https://")] == []
+
+
 def test_all_links_lead_to_one_home():
     home = PROJECT["urls"]["Homepage"]
     assert set(PROJECT["urls"]) == {"Homepage", "Documentation", "Source", "Issues", "Changelog"}
-    assert [url for url in PROJECT["urls"].values() if not url.startswith(home)] == []
+    named = list(PROJECT["urls"].values())
+    files = [".github/ISSUE_TEMPLATE/config.yml", "CITATION.cff", "conda/recipe.yaml"]
+    files += ["CONTRIBUTING.md", "docs/getting_started.md"]
+    texts = {path.relative_to(ROOT).as_posix(): path.read_text() for path in ROOT.glob("*.md")}
+    texts |= {
+        path.relative_to(ROOT).as_posix(): path.read_text()
+        for folder in ("docs", ".github", "conda", "updates", "notebooks", "benchmarks")
+        for path in (ROOT / folder).rglob("*")
+        if path.suffix in (".md", ".yml", ".yaml", ".py", ".ipynb")
+    } | {"CITATION.cff": (ROOT / "CITATION.cff").read_text()}
+    for name, text in texts.items():
+        if not name.startswith(OF_THE_SITE):
+            own = re.findall(r"https://github\.com/\w+/updates\b[\w/#.]*", text)
+            assert bool(own) == (name in files), name
+            named += own
+    assert [url for url in named if not url.startswith(home)] == []

@@ -64,7 +64,7 @@ def test_what_readers_are_told_to_make_can_be_made(text):
 
 def test_the_files_that_contributors_are_sent_to_exist():
     named = paths(CONTRIBUTING)
-    assert {"updates/rules/", "tests/catalogue.py", ".ci/run", "README.md"} <= named
+    assert {"updates/rules/", "tests/catalogue.py", ".ci/run", "CHANGELOG.md"} <= named
     assert [path for path in sorted(named) if not (ROOT / path).exists()] == []
 
 

@@ -9,7 +9,8 @@ explain, and then, as far as needed and in this order,
 
 - a line ``name : words`` for hyperparameters, several names separated by commas, with
   ``name (type) : words`` for one that no kind describes, ``state : slots`` for what is kept and
-  ``returns : words`` for what is to be said of the result;
+  ``returns : words`` for what is to be said of the result; in a rule, first of all,
+  ``when : words; learning rate`` for when to reach for it and a learning rate to begin with;
 - a line ```name` : words`` for each neighbour;
 - the source, and examples if those that all functions of the kind share do not serve.
 
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     from updates.declaration import Declaration
 
 _WIDTH = 92
+
+# What ``when`` becomes, and how a reader of docstrings finds it again.
+WHEN = "When to reach for it: {}. A first learning rate: {}."
 _ENTRY = re.compile(r"(`?)([a-z][\w, ]*)\1(?: \(([^:]+)\))? : ")
 
 
@@ -82,6 +86,9 @@ def completed(source: str | None, declaration: "Declaration", shared: Shared) ->
             body.append(paragraph)
     _, state = own.pop("state", ("", ""))
     _, returned = own.pop("returns", ("", ""))
+    _, when = own.pop("when", ("", ""))
+    if when:
+        body.append(_filled(WHEN.format(*when.rsplit("; ", 1)), ""))
     unknown = own.keys() - declaration.signature.parameters.keys()
     if unknown:
         raise ValueError(f"{declaration.name}: its docstring speaks of {unknown}, no arguments")

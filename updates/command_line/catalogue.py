@@ -22,6 +22,7 @@ import updates
 from updates import rules
 from updates.command_line.errors import unknown
 from updates.declaration import public_names
+from updates.docstrings import WHEN
 from updates.kinds import REQUIRED
 
 _HEADER = """\
@@ -29,13 +30,18 @@ p parameter, g gradient, x' the new value of x: all right-hand sides read old va
 rate, mu momentum, wd weight decay, eps epsilon, b1 beta1, t the number of the call. What has no \
 default is required. `python -m updates show NAME` prints one in full."""
 
+_WHEN = re.compile(re.escape(WHEN).replace(r"\{\}", "(.*?)"))
+
 
 class Entry(NamedTuple):
-    """One rule: its name, the line about its family, formula lines, arguments and sources."""
+    """One rule: its name, the line about its family, and the parts of its docstring."""
 
     name: str
     family: str
+    summary: str
     formula: list[str]
+    when: str
+    first_rate: str
     arguments: list[str]
     sources: list[str]
 
@@ -84,8 +90,9 @@ def entries() -> list[Entry]:
     --------
     >>> entries()[0]  # doctest: +NORMALIZE_WHITESPACE
     Entry(name='sgd', family='Gradient descent and its momentum forms',
-          formula=["p' = p - lr*g"], arguments=['learning_rate'],
-          sources=['Robbins, Monro (1951)'])
+          summary='Gradient descent.', formula=["p' = p - lr*g"],
+          when='the baseline, and for smooth convex problems', first_rate='0.1',
+          arguments=['learning_rate'], sources=['Robbins, Monro (1951)'])
     """
     # `momentum_updates` is `momentum`: a function is listed once, under its own name.
     names = public_names(rules.__name__)
@@ -96,13 +103,19 @@ def entries() -> list[Entry]:
 def _entry(name: str) -> Entry:
     rule = getattr(rules, name)
     docstring = inspect.getdoc(rule) or ""
-    _, formula, *_ = docstring.split("\n\n")
+    summary, formula, *_ = docstring.split("\n\n")
+    paragraphs = [" ".join(paragraph.split()) for paragraph in docstring.split("\n\n")]
+    found = next(filter(None, map(_WHEN.fullmatch, paragraphs)), None)
+    when, first_rate = found.groups() if found else ("", "")
     [references] = re.findall(r"\nReferences\n-+\n(.*?)(?:\n\n|$)", docstring, re.S)
     _, _, *parameters = _parameters(rule)
     return Entry(
         name,
         (sys.modules[rule.__module__].__doc__ or "").splitlines()[0].removesuffix("."),
+        summary,
         [_formula(line) for line in formula.splitlines()],
+        when,
+        first_rate,
         [p.name if p.default is REQUIRED else str(p) for p in parameters],
         _sources(references),
     )
@@ -137,6 +150,7 @@ def _entry_lines(entry: Entry, width: int) -> Iterator[str]:
     yield from _wrapped_call(entry.name, entry.arguments, width)
     for line in entry.formula:
         yield from _wrapped_formula(line, width)
+    yield from _wrapped(f"for  {entry.when}; lr {entry.first_rate}", width, " " * 4, " " * 9)
     yield from _wrapped(f"from {'; '.join(entry.sources)}", width, " " * 4, " " * 9)
 
 

@@ -27,6 +27,7 @@ def adagrad(
     - ``a' = a + g^2``
     - ``p' = p - lr*g / (sqrt(a' + eps) + eps_outside)``
 
+    when : sparse features, rows of tables, convex problems; 0.1
     initial_accumulator : where the sum starts
     epsilon_outside : the same outside the root
     state : sum_of_squares
@@ -60,6 +61,7 @@ def adagrad_window(
 
     The state is `n_win` times as large as the parameter.
 
+    when : PyMC's variational inference; 0.01
     n_win : number of last gradients that count; an integer, since it shapes the state
     state : squares, step
 
@@ -90,6 +92,7 @@ def adadelta(
     - ``s' = rho*s + (1 - rho)*d^2``
     - ``p' = p - lr*d``
 
+    when : nothing is known of any scale; 1.0
     learning_rate : factor of the step. The paper has none, so 1 is its rule
     rho : decay of the moving averages
     epsilon : keeps the division away from zero. Sets the size of the first steps too

@@ -44,6 +44,7 @@ def adam(
     that averages are right over many calls. The step itself is taken with moments that are not yet
     rounded.
 
+    when : Lasagne's numbers; 0.001
     beta1, beta2 : decays of the first and of the second moment
     state : first_moment, second_moment, step
 
@@ -76,6 +77,7 @@ def adamax(
     - ``u' = max(b2*u, abs(g))``
     - ``p' = p - lr / (1 - b1^t) * m' / (u' + eps)``
 
+    when : embeddings, rare large gradients; 0.002
     beta1 : decay of the first moment
     beta2 : decay of the maximum
     state : first_moment, infinity_norm, step
@@ -110,6 +112,7 @@ def amsgrad(
     - ``lr_t = lr * sqrt(1 - b2^t) / (1 - b1^t)``
     - ``p' = p - lr_t*m' / (sqrt(w') + eps)``
 
+    when : when `adam` does not settle; 0.001
     beta1, beta2 : decays of the first and of the second moment
     state : first_moment, second_moment, max_second_moment, step
 

@@ -49,6 +49,7 @@ def adamw(
 
     With ``weight_decay=0`` this is the Adam of PyTorch and of optax.
 
+    when : most networks; 0.001
     beta1, beta2 : decays of the first and of the second moment
     state : first_moment, second_moment, step
 
@@ -86,6 +87,7 @@ def adamaxw(
     Epsilon is inside the maximum, as in PyTorch and optax: with ``weight_decay=0`` this is their
     Adamax. Lasagne's `adamax` adds it to the maximum.
 
+    when : embeddings, rare large gradients; 0.002
     beta1 : decay of the first moment
     beta2 : decay of the maximum
     state : first_moment, infinity_norm, step
@@ -129,6 +131,7 @@ def ademamix(
     The slow mean is not corrected for its start at zero and so comes in gently; the paper also
     lets `beta3` and `alpha` grow, for which they may be schedules.
 
+    when : very long runs that profit from old gradients; 0.001
     beta1 : decay of the fast mean gradient
     beta2 : decay of the second moment
     beta3 : decay of the slow mean gradient
@@ -174,6 +177,7 @@ def mars(
     The change makes up for what is old in the mean gradient, which reduces its variance. The norm
     is that of one parameter.
 
+    when : noisy gradients of language models; 0.003
     beta1, beta2 : decays of the first and of the second moment
     gamma : strength of the correction; 0 is AdamW with clipped gradients, 1 the full correction
     max_norm : largest norm of a corrected gradient

@@ -42,6 +42,7 @@ def cautious(
     Momentum may point uphill after the gradient has turned; such elements wait. What else the rule
     does to a parameter, weight decay for instance, counts as part of its step.
 
+    when : momentum that outlives its gradient; that of the rule inside
     rule : takes gradients and parameters and returns their updates: a rule of this library
         called without a loss, such as ``adamw(learning_rate=0.001)``
     state : what `rule` keeps, which goes on as if its steps had been made
@@ -73,6 +74,7 @@ def schedule_free(
     parameter ``p`` is where gradients are taken; ``x`` is what to use in the end, and ``z`` the
     fast sequence that it averages. The rule should have no momentum of its own.
 
+    when : training whose length is not known beforehand; that of the rule inside
     rule : takes gradients and parameters and returns their updates: a rule of this library
         called without a loss, such as ``rmsprop(learning_rate=0.001)``
     learning_rate : what the calls are weighed by. Give the schedule of the rule inside, if it has
@@ -116,6 +118,7 @@ def mechanize(
     of all parameters. The learning rate of the rule inside is a mere factor: 1, or a schedule
     that begins there.
 
+    when : a rule whose learning rate nobody knows; 1
     rule : takes gradients and parameters and returns their updates: a rule of this library
         called without a loss, such as ``adam(learning_rate=1.0)``. Those whose steps do not depend
         on the size of the gradient of the whole (`lars`, `lamb`) do not go well with it

@@ -43,6 +43,7 @@ def asgd(
     ``k`` counts calls from 0. Training goes on at ``p``; ``x`` is what to use in the end. Up to
     ``k = start + 1`` it is the parameter itself.
 
+    when : noisy convex problems; 0.01
     decay : how fast the steps shrink, and weight of the parameter in its gradient
     power : exponent with which the steps shrink
     start : calls before the average begins; infinity is never
@@ -94,6 +95,7 @@ def schedule_free_sgd(
     parameter ``p`` is where gradients are taken; ``x`` is what to use in the end, and ``z`` the
     fast sequence that it averages. Warming the learning rate up helps, letting it fall does not.
 
+    when : instead of a schedule; 0.1, up to 1
     momentum : how close the parameter is to the average; optax's ``b1``
     weight_decay : weight of the parameter in its gradient
     weight_lr_power : how strongly a larger learning rate makes a call count more
@@ -133,6 +135,7 @@ def schedule_free_adamw(
     ``c = w_t / (w_1 + ... + w_t)`` with ``w_t = (largest lr so far)^weight_lr_power``. The
     parameter ``p`` is where gradients are taken; ``x`` is what to use in the end.
 
+    when : instead of a schedule; 0.0025
     beta1 : how close the parameter is to the average
     beta2 : decay of the second moment
     weight_decay : how much of the parameter each step takes off, times the learning rate
@@ -172,6 +175,7 @@ def madgrad(
 
     ``p_0`` is the parameter at the start; ``t`` counts calls from 1. ``l_t`` is 0 where ``lr`` is.
 
+    when : sparse and dense parameters in one model; 0.01
     momentum : how much of the parameter is kept
     weight_decay : weight of the parameter in its gradient; often best at 0 here
     state : start, sum_of_gradients, sum_of_squares, step

@@ -46,6 +46,7 @@ def dog(
 
     ``p_0`` is the parameter at the start. The norms are over all elements of all parameters.
 
+    when : fine-tuning with `sgd`; 1, with `initial_step=0.01` in short runs
     initial_step : length of the first step in units of ``1 + norm(p_0)``; small enough to do no
         harm (1e-4 with batch normalization)
     weight_decay : weight of the parameter in its gradient
@@ -85,6 +86,7 @@ def dowg(
 
     ``p_0`` is the parameter at the start. The norms are over all elements of all parameters.
 
+    when : fine-tuning with `sgd`, faster away from the start than `dog`; 1
     initial_distance : guess of the distance to the solution; better too small than too large.
         Its square is where ``r2`` starts. None is ``sqrt(epsilon)``
     epsilon : keeps the division away from zero. At 0 the rule needs `initial_distance` to begin
@@ -136,6 +138,7 @@ def prodigy(
     ``p_0`` is the parameter at the start; ``t`` counts calls from 1. The sums are over all elements
     of all parameters, so ``d`` and ``n`` are one number each.
 
+    when : fine-tuning, first runs; 1
     learning_rate : factor of the step. Best a schedule that begins at 1 and falls to 0
     beta1, beta2 : decays of the first and of the second moment
     weight_decay : how much of the parameter each step takes off, times its length ``l``
@@ -204,6 +207,7 @@ def dadapt_adamw(
     ``t`` counts calls from 1. The sums are over all elements of all parameters, so ``d`` and ``n``
     are one number each.
 
+    when : as `prodigy`, slower and calmer; 1
     learning_rate : factor of the step. Best a schedule that begins at 1 and falls to 0
     beta1, beta2 : decays of the first and of the second moment
     weight_decay : how much of the parameter each step takes off, times its length ``l``
@@ -258,6 +262,7 @@ def cocob(
 
     ``p_0`` is the parameter at the start. ``R`` is what was won so far.
 
+    when : no learning rate at all; 1
     learning_rate : factor of the gradients; its size hardly matters, a schedule may shape it
     alpha : the larger, the smaller are the first bets
     weight_decay : weight of the parameter in its gradient

@@ -33,6 +33,7 @@ def sam(
 
     Random draws in the loss, dropout for instance, are the same at both points.
 
+    when : better generalization at twice the price; that of the rule inside
     rule : takes gradients and parameters and returns their updates: a rule of this library
         called without a loss, such as ``sgd(learning_rate=0.1)``
     rho : how far away the gradient is taken
@@ -60,6 +61,7 @@ def nesterov_lookahead(
     - ``v' = mu*v - lr*g(p + mu*v)``
     - ``p' = p + v'``
 
+    when : to follow the theory to the letter; 0.01
     momentum : how much of the velocity is kept
     state : velocity
 

@@ -57,6 +57,7 @@ def adafactor(
     square is kept for every element instead: ``a' = a + k*(g^2 + eps - a)``. ``t`` counts calls
     from 1.
 
+    when : models that hardly fit into memory; 0.01
     decay_rate : how fast the share ``k`` of the new gradient falls
     clipping_threshold : largest root mean square of ``u`` that is not scaled down
     momentum : if given, ``d`` is replaced by its moving average with this decay
@@ -105,6 +106,7 @@ def sm3(
     There is one ``c_i`` for each axis, as long as the axis. For vectors and scalars ``c_0`` is the
     sum of squares itself, as in `adagrad`.
 
+    when : models that hardly fit into memory, sparse features; 0.1
     momentum : how much of the velocity is kept
     state : cover_0, cover_1, ..., velocity
 

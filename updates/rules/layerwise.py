@@ -47,6 +47,7 @@ def lars(
     - ``v' = mu*v - lr*r*u``
     - ``p' = p + v'                             (nesterov: p' = p + mu*v' - lr*r*u)``
 
+    when : batches of thousands, convolutional; 1
     momentum : how much of the velocity is kept
     weight_decay : how much of the parameter itself is added to the gradient
     trust_coefficient : length of a step of learning rate 1, in norms of the parameter
@@ -87,6 +88,7 @@ def lamb(
     - ``u = m^ / (sqrt(v^) + eps) + wd*p``
     - ``p' = p - lr*norm(p)/norm(u)*u           (p - lr*u where norm(p) or norm(u) is 0)``
 
+    when : batches of thousands, transformers; 0.001
     learning_rate : length of the step in norms of the parameter
     beta1, beta2 : decays of the first and of the second moment
     state : first_moment, second_moment, step
@@ -116,6 +118,7 @@ def fromage(
     - ``r = max(norm(p), min_norm) / max(norm(g), min_norm)    (1 where one of them is 0)``
     - ``p' = (p - lr*r*g) / sqrt(1 + lr^2)``
 
+    when : one rate for every architecture; 0.03
     learning_rate : length of the step in norms of the parameter
     min_norm : norms count as at least this
 
@@ -152,6 +155,7 @@ def novograd(
     ``r`` is one number for each parameter, the root of its second moment, whose square would soon
     be beyond float16.
 
+    when : speech and large batches, little memory; 0.01
     beta1 : how much of the first moment, a decaying sum, is kept
     beta2 : decay of the second moment
     state : mean_norm, first_moment, step

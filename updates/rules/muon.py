@@ -68,6 +68,7 @@ def muon(
     layer, often do better with Adam: ``orthogonalized=["W1", "W2"]``, or a function of a parameter,
     leaves all others to it.
 
+    when : hidden matrices of large networks; 0.02
     momentum : decay of the first moment of matrices
     epsilon : keeps the divisions away from zero
     weight_decay : how much of a matrix each step takes off, times the learning rate

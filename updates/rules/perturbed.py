@@ -28,6 +28,7 @@ def noisy_sgd(
 
     ``n`` is standard normal, drawn anew for every element at every call; ``t`` counts calls from 1.
 
+    when : very deep networks that start badly; 0.1
     eta : variance of the noise at the first call
     gamma : how fast the variance falls; 0 keeps it
     seed : where the random numbers start
@@ -59,6 +60,7 @@ def optimistic_gradient_descent(
     ``h`` is the gradient of the call before; at the first call it is ``g``. The guess calms
     problems where one side descends and the other ascends, such as adversarial training.
 
+    when : games between two losses, where `sgd` circles; 0.01
     alpha : weight of the gradient
     beta : weight of its change; 0 leaves `sgd`
     state : previous_gradient, step

@@ -44,6 +44,7 @@ def polyak_sgd(
     The norm is over all elements of all parameters. Where the divisor is below 2.2e-16, nothing
     moves. A loss below `f_min` makes the step go uphill.
 
+    when : when the least loss is known, 0 for instance; 1
     learning_rate : factor of the gradients. Since their square divides, 2 doubles the step
         where `max_learning_rate` limits it and halves it elsewhere
     max_learning_rate : limit of the factor that is found
@@ -84,6 +85,7 @@ def momo(
     The first call takes ``mu = 0``. Sums and the norm are over all elements of all parameters.
     Where the divisor is below 2.2e-16, ``a`` is 0.
 
+    when : `sgd` whose learning rate may be ten times too large; 1
     learning_rate : the longest step; it may be ten times what gradient descent can do with
     momentum : decay of the three means
     f_min : the least value of the loss, or a guess from below
@@ -131,6 +133,7 @@ def momo_adam(
 
     Sums are over all elements of all parameters. Where the divisor is below 2.2e-16, ``l`` is 0.
 
+    when : `adam` whose learning rate may be ten times too large; 0.01
     learning_rate : the longest step; it may be ten times what Adam can do with
     beta1 : decay of the first moment, of the loss and of ``c``
     beta2 : decay of the second moment

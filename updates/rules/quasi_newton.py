@@ -59,6 +59,7 @@ def lbfgs(
     evaluates them anew only where the parameters, or a number that tells apart other data, have
     changed since. In numba mode before PyTensor 3.3 they are always evaluated.
 
+    when : full batches: MAP estimates, small models; 1
     learning_rate : first trial of each search; 1 is right for nearly all losses
     memory : number of steps that ``H`` is made of
     max_trials : points that are tried in one call at most. If none of them is good, the best one

@@ -32,6 +32,7 @@ def rprop(
     An element whose gradient has turned rests for one call and then forgets the turn (the form
     called iRprop-). Meant for gradients of all the data: the noise of small batches turns signs.
 
+    when : full batches only: fast and untuned there; 0.01
     learning_rate : size of the first step of every element and a factor of all that follow. The
         state holds the step sizes in units of it, so a schedule scales all of them. At 0
         everything but the signs rests

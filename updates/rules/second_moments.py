@@ -34,6 +34,7 @@ def adabelief(
     - ``m^ = m' / (1 - b1^t);  s^ = s' / (1 - b2^t)``
     - ``p' = p - lr*m^ / (sqrt(s^) + eps)``
 
+    when : between Adam's speed and SGD's test error; 0.001
     beta1 : decay of the first moment
     beta2 : decay of the variance
     epsilon_root : added to the variance in every call
@@ -74,6 +75,7 @@ def yogi(
     optax's. The paper corrects neither. A parameter without gradients therefore creeps at first,
     in all by ``lr/600`` with the defaults.
 
+    when : very sparse or heavy-tailed gradients; 0.01
     beta1 : decay of the first moment
     beta2 : one minus the share of a squared gradient by which the second moment changes
     state : first_moment, second_moment, step
@@ -116,6 +118,7 @@ def radam(
     ``n`` is the number of gradients that the mean square holds in effect. As long as it is small,
     in the first five calls with the default decay, the step is along the mean gradient itself.
 
+    when : instead of a warm-up; 0.001
     beta1, beta2 : decays of the first and of the second moment
     threshold : the ``n`` from which the mean square is used. There is an ``r`` above 4 only:
         less counts as 4
@@ -152,6 +155,7 @@ def adopt(
 
     The first call only measures: ``c`` is 0 there, and the parameters stay.
 
+    when : losses on which `adam` converges for few values of `beta2`; 0.001
     beta1, beta2 : decays of the first and of the second moment
     epsilon : least divisor of a gradient
     state : first_moment, second_moment, step
@@ -213,6 +217,7 @@ def acprop(
     The divisor does not know the gradient that it divides, so that the step is unbiased; a gradient
     far from all before it makes a long step. The mean only centres: there is no momentum.
 
+    when : Adam's speed without its bias; 0.001
     beta1 : decay of the first moment
     beta2 : decay of the variance
     epsilon_root : added to the variance in every call
@@ -261,6 +266,7 @@ def laprop(
     alone, so that `beta1` may be larger, and `beta2` smaller, than Adam's. The learning rate is
     in the momentum: a step keeps the rate of its time.
 
+    when : gradients of very different size over time; 0.0004
     beta1 : decay of the momentum
     beta2 : decay of the mean square
     state : second_moment, momentum, step
