@@ -1,7 +1,7 @@
 """Pages that follow from what the library declares: the reference, a page for every public name.
 
 - ``write``: write them into the folder of the site
-- ``table_of_rules``: every rule with its update, when to reach for it and its source
+- ``tables_of_rules``: every rule with its update and when to reach for it
 - ``with_mathematics``: the formulas of a docstring as mathematics
 - ``KINDS``: in which order the kinds of names come
 """
@@ -78,7 +78,7 @@ def write(folder: Path) -> None:
     index += _entries(distributed)
     for name, thing in distributed.items():
         _write_page(api / f"{name}.md", name, thing, "")
-    write_if_new(api / "rules.txt", table_of_rules())
+    write_if_new(api / "rules.txt", tables_of_rules())
     missing = set(updates.__all__) - listed
     if missing:
         raise ValueError(f"no page for {sorted(missing)}")
@@ -88,21 +88,25 @@ def write(folder: Path) -> None:
     write_if_new(api / "index.md", "\n".join(index))
 
 
-def table_of_rules() -> str:
-    """Return the table of the page "Which rule?"."""
-    rows = [
-        "| rule | update | when to reach for it | a first learning rate | source |",
-        "|---|---|---|---|---|",
-    ]
+def tables_of_rules() -> str:
+    """Return the tables of the page "Which rule?", one for each family."""
+    lines = []
     for family, members in itertools.groupby(entries(), lambda entry: entry.family):
-        rows.append(f"| **{family.partition(':')[0]}** | | | | |")
+        lines += [
+            f"### {family.partition(':')[0]}\n",
+            "| rule | update | when to reach for it, first learning rate |",
+            "|---|---|---|",
+        ]
         for entry in members:
             update = "<br>".join(f"`{' '.join(line.split())}`" for line in entry.formula)
-            what = f"[`{entry.name}`](api/{entry.name}.md)<br>{entry.summary}"
-            sources = "; ".join(entry.sources)
-            cells = [what, update, entry.when, entry.first_rate, sources]
-            rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
-    return "\n".join(rows) + "\n"
+            cells = [
+                f"[`{entry.name}`](api/{entry.name}.md)",
+                f"{entry.summary}<br>{update}",
+                f"{entry.when}; {entry.first_rate}",
+            ]
+            lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+        lines.append("")
+    return "\n".join(lines)
 
 
 def with_mathematics(
