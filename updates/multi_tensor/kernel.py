@@ -62,7 +62,8 @@ def mark_fork() -> None:
         FORKED.value |= numba.threading_layer() in ("omp", "workqueue")
 
 
-os.register_at_fork(after_in_child=mark_fork)
+if hasattr(os, "register_at_fork"):  # Windows does not fork
+    os.register_at_fork(after_in_child=mark_fork)
 
 
 @intrinsic
