@@ -1,4 +1,4 @@
-"""What the library does on Windows and macOS, played here: their ``os`` has less than that of Linux.
+"""What the library does on Windows and macOS, played here, where ``os`` loses what they lack.
 
 Each test runs in a process of its own, from which the names that a platform lacks are taken before
 the library is imported.
