@@ -7,6 +7,7 @@ import.
 """
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -18,7 +19,7 @@ METADATA = {
 }
 
 
-def executed(path: Path, checks: str = "", instead: tuple[str, str] = ("", "")) -> Any:
+def executed(path: Path, checks: str = "", instead: Mapping[str, str] = {}) -> Any:
     """Run a notebook and return it with the new outputs.
 
     Parameters
@@ -27,7 +28,7 @@ def executed(path: Path, checks: str = "", instead: tuple[str, str] = ("", "")) 
         The notebook; it runs in its own folder.
     checks : str, optional
         Code to run after it, in a cell of its own.
-    instead : pair of str, optional
+    instead : dict, optional
         What of its code to replace, and by what.
 
     Raises
@@ -40,7 +41,8 @@ def executed(path: Path, checks: str = "", instead: tuple[str, str] = ("", "")) 
 
     notebook = nbformat.read(path, as_version=4)
     for cell in notebook.cells:
-        cell.source = cell.source.replace(*instead) if instead[0] else cell.source
+        for code, other in instead.items():
+            cell.source = cell.source.replace(code, other)
     if checks:
         notebook.cells.append(nbformat.v4.new_code_cell(checks))
     nbclient.NotebookClient(
