@@ -1,4 +1,4 @@
-"""Gradients of single examples, and their private mean: optax's, and what each refuses."""
+"""Gradients of single examples, and their private mean: that of optax and Opacus, and what each refuses."""
 
 import json
 from pathlib import Path
@@ -80,11 +80,14 @@ def test_lengths_that_are_known_may_be_those_of_the_batch():
 
 
 @pytest.mark.parametrize("case", GOLDEN["cases"], ids=lambda case: str(case["max_norm"]))
-def test_without_noise_it_is_optax(case):
+def test_without_noise_it_is_optax_and_opacus(case):
     grads = [np.array(array) for array in GOLDEN["gradients"]]
     made = differentially_private_mean(list(map(pt.constant, grads)), case["max_norm"], 0.0)
     for own, theirs in zip(made, case["without_noise"], strict=True):
         np.testing.assert_allclose(own.eval(mode=MODE), theirs, rtol=1e-12, atol=1e-300)
+    # Opacus adds 1e-6 to the norm that it divides by.
+    for own, theirs in zip(made, case["opacus"], strict=True):
+        np.testing.assert_allclose(own.eval(mode=MODE), theirs, atol=1e-6 * case["max_norm"])
 
 
 @pytest.mark.parametrize(("size", "expected"), [(None, 5), (20.0, 20)])

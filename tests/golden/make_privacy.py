@@ -1,6 +1,6 @@
-"""What optax makes of gradients of single examples without noise: writes ``privacy.json``.
+"""What optax and Opacus make of gradients of single examples without noise: `privacy.json`.
 
-pip install optax jax
+pip install optax jax opacus torch
 python tests/golden/make_privacy.py
 """
 
@@ -11,6 +11,8 @@ from pathlib import Path
 import jax
 import numpy as np
 import optax
+import torch
+from opacus.optimizers import DPOptimizer
 
 jax.config.update("jax_enable_x64", True)
 random = np.random.default_rng(0)
@@ -23,15 +25,33 @@ GRADIENTS = [
 MAX_NORMS = [0.1, 1.0, 5.0, 1e3]
 
 
+def of_opacus(max_norm: float) -> list[list[float]]:
+    """Return the gradients that Opacus' optimizer steps along."""
+    params = [torch.zeros(array.shape[1:], dtype=torch.float64) for array in GRADIENTS]
+    for param, array in zip(params, GRADIENTS, strict=True):
+        param.requires_grad_()
+        param.grad_sample = torch.tensor(array)
+    optimizer = DPOptimizer(
+        torch.optim.SGD(params, lr=1.0),
+        noise_multiplier=0.0,
+        max_grad_norm=max_norm,
+        expected_batch_size=len(SIZES),
+    )
+    optimizer.pre_step()
+    return [param.grad.numpy().tolist() for param in params]
+
+
 def main() -> None:
     cases = []
     for max_norm in MAX_NORMS:
         transform = optax.contrib.differentially_private_aggregate(max_norm, 0.0, key=0)
         made, _ = transform.update(GRADIENTS, transform.init(None))
         without_noise = [np.asarray(array).tolist() for array in made]
-        cases.append({"max_norm": max_norm, "without_noise": without_noise})
+        cases.append(
+            {"max_norm": max_norm, "without_noise": without_noise, "opacus": of_opacus(max_norm)}
+        )
     content = {
-        "versions": {name: version(name) for name in ("optax", "jax")},
+        "versions": {name: version(name) for name in ("optax", "jax", "opacus", "torch")},
         "gradients": [array.tolist() for array in GRADIENTS],
         "cases": cases,
     }

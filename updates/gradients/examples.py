@@ -139,7 +139,8 @@ def differentially_private_mean(
     `add_gradient_noise` : noise that fades, for training and not for privacy
 
     Abadi et al. (2016), "Deep Learning with Differential Privacy", arXiv:1607.00133; the same as
-    optax's ``differentially_private_aggregate`` and Opacus' ``DPOptimizer``.
+    optax's ``differentially_private_aggregate``, and as Opacus' ``DPOptimizer`` but for the 1e-6
+    that it adds to norms.
 
     >>> import numpy as np, pytensor, pytensor.tensor as pt, updates
     >>> x, y = pt.matrix("x"), pt.vector("y")
