@@ -1,4 +1,4 @@
-"""Gradients of single examples, and their private mean: that of optax and Opacus, and what each refuses."""
+"""Gradients of single examples, their private mean beside optax and Opacus, what is refused."""
 
 import json
 from pathlib import Path
