@@ -134,7 +134,8 @@ def shampoo(
     of the steps there is `apply_momentum`.
 
     when : badly scaled matrices, where `adagrad` would do; 0.01
-    epsilon : is added to the eigenvalues of the factors; keeps their roots finite
+    epsilon : is added to the eigenvalues of the factors; keeps their roots finite, and limits steps
+        in directions that were not seen before the last root: 0.01 if `update_interval` is 10
     weight_decay : decoupled weight decay
     update_interval : calls from one root to the next
     max_precondition_dim : longest axis that has a factor; an integer, since it shapes the state

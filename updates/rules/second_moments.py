@@ -220,6 +220,8 @@ def acprop(
     when : Adam's speed without its bias; 0.001
     beta1 : decay of the first moment
     beta2 : decay of the variance
+    epsilon : keeps the division away from zero. With 1e-16 an element that had no gradient yet
+        makes a huge step at its first; 1e-3 suits rectified units, for instance
     epsilon_root : added to the variance in every call
     state : first_moment, variance, step
 
