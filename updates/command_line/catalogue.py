@@ -90,7 +90,7 @@ def entries() -> list[Entry]:
     --------
     >>> entries()[0]  # doctest: +NORMALIZE_WHITESPACE
     Entry(name='sgd', family='Gradient descent and its momentum forms',
-          summary='Gradient descent.', formula=["p' = p - lr*g"],
+          summary='Stochastic gradient descent.', formula=["p' = p - lr*g"],
           when='the baseline, and for smooth convex problems', first_rate='0.1',
           arguments=['learning_rate'], sources=['Robbins, Monro (1951)'])
     """
