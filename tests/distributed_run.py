@@ -9,6 +9,7 @@ which the job ends before its time, which is written to ``FOLDER/failed`` when i
 """
 
 import contextlib
+import ctypes
 import doctest
 import gc
 import hashlib
@@ -18,6 +19,7 @@ import os
 import pickle
 import signal
 import sys
+import threading
 import time
 import traceback
 import warnings
@@ -33,7 +35,14 @@ from pytensor.graph.replace import graph_replace
 
 import updates
 from updates import distributed
-from updates.distributed import allreduce_mean, allreduce_sum, broadcast, shard
+from updates.distributed import (
+    allreduce_mean,
+    allreduce_sum,
+    broadcast,
+    set_timeout,
+    shard,
+    waiting,
+)
 from updates.distributed.fused import FUSED
 from updates.distributed.operation import AllReduce
 from updates.distributed.processes import agree, key_of
@@ -474,6 +483,7 @@ def sizes():
             if refuses and refuses[1] == RANK:
                 stack.enter_context(mock.patch.object(os, refuses[0], side_effect=OSError))
             found[name] = []
+            before = mapped()
             steps = {}
             for dtype in ("float32", "float64"):
                 x = pt.vector("x", dtype=dtype)
@@ -492,6 +502,17 @@ def sizes():
                             "digest": hashlib.sha256(fractions.tobytes()).hexdigest(),
                         }
                     )
+            found[f"{name}: mapped"] = mapped() - before
+    return found
+
+
+def mapped():
+    """Count the bytes that this process shares with others of its machine."""
+    found = 0
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        if "memfd:updates" in line:
+            start, end = line.split()[0].split("-")
+            found += int(end, 16) - int(start, 16)
     return found
 
 
@@ -670,6 +691,9 @@ def refusals():
         "allreduce_sum: in no part": lambda: allreduce_sum([x], comm=WORLD.Split(MPI.UNDEFINED)),
         "gradient through": lambda: pytensor.grad(reduced, w),
         "rule on a reduced loss": lambda: updates.sgd(reduced, [w], 0.1),
+        "set_timeout: seconds": lambda: set_timeout(0),
+        "set_timeout: no number": lambda: set_timeout("60"),
+        "set_timeout: warn_after": lambda: set_timeout(None, warn_after=float("nan")),
         "is_root: comm": lambda: distributed.is_root(0),
         "is_root: COMM_NULL": lambda: distributed.is_root(MPI.COMM_NULL),
         "broadcast: empty": lambda: broadcast([]),
@@ -1012,6 +1036,42 @@ def mismatch():
 def killed():
     """One process is killed."""
     train_until(at_step_20(lambda: os.kill(os.getpid(), signal.SIGKILL)))
+
+
+@ending
+def stopped():
+    """One process is stopped, and the others wait for a second."""
+    set_timeout(1.0)
+    train_until(at_step_20(lambda: os.kill(os.getpid(), signal.SIGSTOP)))
+
+
+@ending
+def late():
+    """One process comes late to the first exchange, to a reduction, to a checkpoint and the end."""
+    set_timeout(30, warn_after=0.3)
+    x, w = pt.vector("x"), pytensor.shared(1.0, name="w")
+    mean = pytensor.function([x], allreduce_mean(x)[0])
+    for action in (
+        lambda: broadcast([w]),
+        lambda: mean([1.0]),
+        lambda: distributed.save(main.folder / "late.npz", {w: w}),
+        lambda: None,
+    ):
+        time.sleep(1.0 if RANK == LAST else 0.0)
+        action()
+    assert sum(thread.name == "updates.distributed" for thread in threading.enumerate()) == 1
+
+
+@ending
+def abort_hangs():
+    """MPI does not come back when a process that has waited for too long ends the job."""
+    keeps_the_lock = ctypes.PyDLL(None).sleep
+    with mock.patch.multiple(waiting, MPI=mock.Mock(wraps=MPI), ABORT_SECONDS=0.5):
+        waiting.MPI.COMM_WORLD.Abort = lambda status: keeps_the_lock(60)
+        set_timeout(0.2)
+        waiting.watch()
+        with waiting.Waiting(WORLD, "an exchange"):
+            time.sleep(60)
 
 
 @ending

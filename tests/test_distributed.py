@@ -240,6 +240,16 @@ def test_few_and_many_numbers_are_summed_whether_or_not_memory_can_be_shared(way
     assert [entry["dtype"] for entry in found[0][way]] == ["float32", "float64"] * 6
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is shared on Linux only")
+@on_two
+def test_memory_that_one_process_cannot_map_is_mapped_by_none(ranks, job):
+    for own in job(ranks, "sizes"):
+        assert own["as it comes: mapped"] > (ranks + 1) * 2**24
+        # What remains are the counts of exchanges, where all of a machine have those.
+        for way in ("no memory in the root", "no memory in the last"):
+            assert own[f"{way}: mapped"] <= 0 if ranks == 2 else own[f"{way}: mapped"] < 1 << 16
+
+
 # --- Order -----------------------------------------------------------------------------------
 
 MODES = pytest.mark.parametrize("mode", ["FAST_COMPILE", "fast_run"])
@@ -341,6 +351,9 @@ REFUSED = {
         ["allreduce_mean has no gradient", "allreduce_mean(get_or_compute_grads(loss, params))"],
     ),
     "rule on a reduced loss": (ValueError, ["sgd", "allreduce_mean has no gradient"]),
+    "set_timeout: seconds": (ValueError, ["seconds must be a finite number > 0, got 0"]),
+    "set_timeout: no number": (TypeError, ["seconds must be a number", "'60'"]),
+    "set_timeout: warn_after": (ValueError, ["warn_after must be a finite number > 0, got nan"]),
     "is_root: comm": (TypeError, [*COMM, "0"]),
     "is_root: COMM_NULL": (ValueError, NULL),
     "broadcast: empty": (ValueError, ["params is empty"]),
@@ -477,6 +490,7 @@ DIFFERENT = "MismatchError: updates.distributed: the processes of the job are ab
 ENDINGS = {
     "mismatch": [DIFFERENT, "W1: float64, shape (4, 5)", "W1: float64, shape (6, 5)"],
     "killed": [r"(?i)signal:? 9|exit code:? 9|\bkilled\b"],
+    "stopped": ["after 1 s of waiting the job ends", "rank {last} on this host has not come to it"],
     "exception": ["rank {last}: RuntimeError: the disk is on fire"],
     "exception_before_training": ["rank {last}: RuntimeError: the disk is on fire"],
     "exit_before_training": [DIFFERENT, "rank {last}: the end of the program"],
@@ -488,7 +502,11 @@ ENDINGS = {
 @pytest.mark.parametrize(
     ("name", "ranks"),
     [
-        pytest.param(name, ranks, marks=[slow] * (ranks == 4 or name not in ("mismatch", "killed")))
+        pytest.param(
+            name,
+            ranks,
+            marks=[slow] * (ranks == 4 or name not in ("mismatch", "killed", "stopped")),
+        )
         for name in ENDINGS
         for ranks in (2, 4)
     ],
@@ -503,6 +521,31 @@ def test_a_process_that_fails_ends_the_job_with_its_message(name, ranks, tmp_pat
         assert re.search(pattern, written), written
     assert seconds < 20
     assert running(str(tmp_path)) == []
+
+
+@pytest.mark.parametrize("ranks", [2, pytest.param(4, marks=slow)])
+def test_a_process_that_waits_says_for_what_and_for_whom_and_that_it_goes_on(ranks, tmp_path):
+    status, out, err = run(*processes(ranks), PROGRAM, "late", tmp_path)
+    assert status == 0, out + err
+    for rank in range(ranks - 1):
+        own = rf"updates.distributed: waiting for [\d.]+ s, rank {rank} on host \S+: "
+        for words in (
+            "broadcast of 1 variables from rank 0. It is their first exchange",
+            f"allreduce_mean of 1 tensor (x: float64). rank {ranks - 1} on this host has not come",
+            f"save. rank {ranks - 1} on this host has not come to it",
+            f"the end of the program. rank {ranks - 1} on this host has not come to it",
+        ):
+            assert len(re.findall(own + re.escape(words), err)) == 1, err
+        # The process may be at its end before it can say so once more.
+        assert err.count(f"rank {rank} goes on after") >= 3, err
+    assert f"rank {ranks - 1} on host" not in err
+
+
+def test_a_process_ends_that_mpi_does_not_end(tmp_path):
+    status, out, err = run(sys.executable, PROGRAM, "abort_hangs", tmp_path, seconds=40)
+    assert status == 1, out + err
+    assert "after 0.2 s of waiting the job ends, by rank 0 on host" in err
+    assert "in _end_the_job" in err  # where it hangs
 
 
 @slow

@@ -12,6 +12,7 @@ and ``mpirun -n 4 python program.py`` runs four processes.
 - ``allreduce_mean``, ``allreduce_sum``: gradients -> gradients
 - ``broadcast``: equal starts; ``shard``: each process's part of the data
 - ``is_root``: which process reports and writes files; ``save``, ``load``: checkpoints
+- ``set_timeout``: how long a process waits for the others
 - ``MismatchError``: the processes do different things
 
 A process that stops must not leave the others waiting for it. Importing this changes nothing, but

@@ -12,8 +12,11 @@ from weakref import WeakValueDictionary
 import numpy as np
 from pytensor.tensor.type import TensorType
 
-from updates.distributed.machines import allreduce, machine_of
+from updates.distributed.machines import Machine, allreduce, machine_of
 from updates.distributed.processes import agree, key_of
+from updates.distributed.waiting import Waiting
+
+_NAMED = 3  # tensors that a process which waits names
 
 
 class Fused:
@@ -32,6 +35,8 @@ class Fused:
         The key in `FUSED` by which compiled code finds this object.
     scale : numpy scalar
         What the tensors are multiplied by before they are summed.
+    waiting : Waiting
+        Around each reduction.
     """
 
     def __init__(
@@ -50,6 +55,7 @@ class Fused:
         # About all tensors, so that a difference in those of another dtype shows, too.
         self.title = f"{name} of {len(types)} tensor{'s' * (len(types) > 1)}"
         self.tensors = [f"{label}: {t.dtype}" for label, t in zip(labels, types, strict=True)]
+        self.waiting = Waiting(comm, f"{self.title} ({', '.join(self.tensors[:_NAMED])})")
         self._start()
 
     def _start(self) -> None:
@@ -59,6 +65,7 @@ class Fused:
         self._shapes: object = None
         self._key = 0
         self._shared = False
+        self._machine: Machine | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what is of use in this process only."""
@@ -99,12 +106,13 @@ class Fused:
     def reduce(self, tensors: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Return the sums or means of the tensors over all processes."""
         shapes = [tensor.shape for tensor in tensors]
-        self.agree(shapes, lambda: shapes)
         ends = np.cumsum([tensor.size for tensor in tensors]).tolist()
-        packed = self.place(ends[-1])
-        np.concatenate([tensor.ravel() for tensor in tensors], out=packed)
-        packed *= self.scale
-        total = self.total(packed)
+        with self.waiting:
+            self.agree(shapes, lambda: shapes)
+            packed = self.place(ends[-1])
+            np.concatenate([tensor.ravel() for tensor in tensors], out=packed)
+            packed *= self.scale
+            total = self.total(packed)
         starts = [0, *ends]
         return [
             total[start:end].reshape(shape)
@@ -113,15 +121,16 @@ class Fused:
 
     def place(self, size: int) -> np.ndarray:
         """Return where to pack this process's tensors: in shared memory or in its own buffer."""
-        machine = machine_of(self.comm)
-        self._shared = machine.shares(size * self.dtype.itemsize)
-        return machine.own_row(size, self.dtype) if self._shared else self.lease(size)
+        if self._machine is None:
+            self._machine = machine_of(self.comm)
+        self._shared = self._machine.shares(size * self.dtype.itemsize)
+        return self._machine.own_row(size, self.dtype) if self._shared else self.lease(size)
 
     def total(self, packed: np.ndarray) -> np.ndarray:
         """Return the sum over all processes of what they have packed."""
-        if self._shared:
+        if self._machine is not None and self._shared:
             result = self.lease(packed.size)
-            machine_of(self.comm).sum(result)
+            self._machine.sum(result)
             return result
         allreduce(self.comm, packed)
         return packed

@@ -1,7 +1,7 @@
 """Sums over processes; those of one machine use memory that all of them see.
 
 - ``Machine``: the processes of a communicator that run on one machine, and the memory they share
-- ``machine_of``: the machine of a communicator
+- ``machine_of``, ``known_machine``: the machine of a communicator
 - ``allreduce``: MPI's own sum, in place, in bounded pieces
 
 MPI passes data from process to process, which between processes of one machine takes one copy more
@@ -41,11 +41,16 @@ def machine_of(comm: Any) -> "Machine":
 
     The first call for a communicator has to be made by all its processes together.
     """
-    machine = comm.Get_attr(_MACHINE)
+    machine = known_machine(comm)
     if machine is None:
         machine = Machine(comm)
         comm.Set_attr(_MACHINE, machine)
     return machine
+
+
+def known_machine(comm: Any) -> "Machine | None":
+    """Return the machine of this process if `machine_of` has been called for the communicator."""
+    return comm.Get_attr(_MACHINE)
 
 
 class Machine:
@@ -62,31 +67,61 @@ class Machine:
         Those of them that run on this machine.
     across : mpi4py.MPI.Intracomm
         One process of each machine: those that sum the same slice.
+    ranks : list of int
+        The ranks in `comm` of the processes on this machine.
+    hosts : list of str
+        The name of the machine of each process.
     """
 
     def __init__(self, comm: Any) -> None:
         self.comm = comm
         self.local = comm.Split_type(MPI.COMM_TYPE_SHARED, comm.rank)
         self.across = comm.Split(self.local.rank, comm.rank)
-        sizes = set(comm.allgather(self.local.size))
-        self.can_share = len(sizes) == 1 and self.local.size > 1 and hasattr(os, "memfd_create")
-        # One row for each process and one for the sum.
-        self.memory = np.empty((self.local.size + 1, 0), np.uint8)
+        self.ranks = self.local.allgather(comm.rank)
+        found = comm.allgather((self.local.size, MPI.Get_processor_name()))
+        self.hosts = [host for _, host in found]
+        can_map = self.local.size > 1 and hasattr(os, "memfd_create")
+        self.can_share = can_map and len({size for size, _ in found}) == 1
+        self.memory = self._nothing()
+        counts = self._map(mmap.PAGESIZE) if can_map else None
+        # A memoryview, because it is quicker to write one number to.
+        self._begun = None if counts is None else memoryview(counts.view(np.int64)[:-1, 0])
+        self._own = self.local.rank
         share_cores(self.local)
+
+    def begin(self) -> None:
+        """Let the others of this machine see that this process has come to the next exchange."""
+        if self._begun is not None:
+            self._begun[self._own] += 1
+
+    def late(self) -> list[int] | None:
+        """Return the ranks that have not come to this process's exchange, or None if unknown.
+
+        Only those of this machine are looked at.
+        """
+        if self._begun is None:
+            return [] if self.local.size == 1 else None
+        begun = self._begun.tolist()
+        return [rank for rank, n in zip(self.ranks, begun, strict=True) if n < begun[self._own]]
+
+    def _nothing(self) -> np.ndarray:
+        """Return no memory: one row for each process and one for the sum."""
+        return np.empty((self.local.size + 1, 0), np.uint8)
 
     def shares(self, n_bytes: int) -> bool:
         """Tell, equally on all processes, whether so much can be summed in shared memory."""
         if not self.can_share or n_bytes < WORTHWHILE:
             return False
         if self.memory.shape[1] < n_bytes:
+            self.memory = self._nothing()  # what is too small is of no use while there is more
             memory = self._map(-(-n_bytes // mmap.PAGESIZE) * mmap.PAGESIZE)
             self.can_share = self.comm.allreduce(memory is not None, MPI.LAND)
-            if memory is not None:
+            if memory is not None and self.can_share:
                 self.memory = memory
         return self.can_share
 
     def _map(self, n_bytes: int) -> np.ndarray | None:
-        """Map new memory that all processes of this machine see, or return None if that fails.
+        """Map new memory that all processes of this machine see, or return None in all of them.
 
         The memory has no name, so it vanishes with the processes, however they end.
         """
@@ -112,10 +147,11 @@ class Machine:
                     memory = np.frombuffer(pages, np.uint8).reshape(shape)
         except OSError:
             pass
-        self.local.Barrier()  # the others open it while it is open here
+        # The others open it while it is open here.
+        all_have_it = self.local.allreduce(memory is not None, MPI.LAND)
         if descriptor is not None:
             os.close(descriptor)
-        return memory
+        return memory if all_have_it else None
 
     def own_row(self, size: int, dtype: np.dtype) -> np.ndarray:
         """Return the part of this process's row for so many numbers."""

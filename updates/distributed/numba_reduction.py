@@ -84,11 +84,12 @@ def reduce_table(number: int, table: np.ndarray) -> np.ndarray:
     fused = FUSED[number]
     n_dims = sum(fused.ndims)
     shapes = table[:n_dims]
-    fused.agree(shapes.tobytes(), lambda: _split(shapes.tolist(), fused.ndims))
     rows = table[n_dims:].reshape((-1, 2))
-    packed = fused.place(int(rows[:, 0].sum()))
-    pack_function(fused.dtype)(rows, packed, fused.scale)
-    return fused.total(packed)
+    with fused.waiting:
+        fused.agree(shapes.tobytes(), lambda: _split(shapes.tolist(), fused.ndims))
+        packed = fused.place(int(rows[:, 0].sum()))
+        pack_function(fused.dtype)(rows, packed, fused.scale)
+        return fused.total(packed)
 
 
 def _split(lengths: list[int], ndims: list[int]) -> list[list[int]]:

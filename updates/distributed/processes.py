@@ -2,6 +2,7 @@
 
 - ``communicator``: the communicator that was given, checked, or that of all processes
 - ``is_root``: whether this process is the first
+- ``set_timeout``: after how many seconds of waiting the job ends
 - ``agree``: make sure, before processes exchange anything, that they are about to do the same
 - ``agree_on``: the same for a text that is used once
 - ``MismatchError``: what all of them raise if they are not
@@ -16,6 +17,7 @@ only then all of them do; exchanges in a communicator of some of the processes d
 import atexit
 import contextlib
 import io
+import math
 import os
 import sys
 import time
@@ -30,6 +32,9 @@ from mpi4py import MPI
 
 from updates.arguments import kind_of
 from updates.declaration import declared, public
+from updates.distributed.machines import machine_of
+from updates.distributed.waiting import Waiting, limit, watch
+from updates.kinds import POSITIVE, PlainNumber
 
 # How long a process that has failed waits for others that fail at the same time to say why.
 GRACE_SECONDS = 0.5
@@ -37,6 +42,7 @@ GRACE_SECONDS = 0.5
 # A child forked from this process does not belong to the job.
 _PROCESS = os.getpid()
 
+_END = "the end of the program"
 _SHOWN = 5  # differing lines in a message
 
 
@@ -95,6 +101,47 @@ def is_root(comm: Any = None) -> bool:
     return communicator(comm).rank == 0
 
 
+@declared
+def set_timeout(seconds: float | None, warn_after: float = 60.0) -> None:
+    """Let the job end when a process has waited so long for the others.
+
+    Without a call there is no limit, as processes may have to wait while one of them validates or
+    writes files. After a minute in one exchange a process writes to the standard error what it
+    waits for, and for whom, and once more when it goes on.
+
+    Parameters
+    ----------
+    seconds : float or None
+        Seconds in one exchange, a reduction or a checkpoint for instance, after which the job ends
+        with a status that is not 0. None is without limit.
+    warn_after : float, optional
+        Seconds after which the process says that it waits.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not a finite number > 0.
+
+    Notes
+    -----
+    Call it in all processes. Each of them looks after itself, so that those end, too, that the
+    network has cut off from ``mpirun``. Time in which a process itself was stopped does not count.
+    It is known which processes of the same machine have not come to an exchange; about those of
+    other machines it is not.
+
+    Examples
+    --------
+    >>> from updates.distributed import set_timeout
+    >>> set_timeout(600)  # ten minutes
+    >>> set_timeout(None)
+    """
+    communicator(None)
+    if seconds is not None:
+        PlainNumber(POSITIVE).check("seconds", seconds)
+    PlainNumber(POSITIVE).check("warn_after", warn_after)
+    limit(math.inf if seconds is None else seconds, warn_after)
+
+
 def key_of(lines: Sequence[str]) -> int:
     """Return a positive number that stands for a text, equal on all processes."""
     return 1 + int.from_bytes(sha256("\n".join(lines).encode()).digest()[:7])
@@ -108,8 +155,10 @@ def agree(comm: Any, key: int, describe: Callable[[], Sequence[str]]) -> None:
     if comm.size == 1:
         return
     _let_exceptions_end_the_job()
+    watch()
     if comm.size == MPI.COMM_WORLD.size:
         _announce_the_end()
+    machine_of(comm).begin()
     bounds = np.array([key, -key])
     comm.Allreduce(MPI.IN_PLACE, bounds, MPI.MAX)
     if bounds[0] != -bounds[1]:
@@ -118,7 +167,8 @@ def agree(comm: Any, key: int, describe: Callable[[], Sequence[str]]) -> None:
 
 def agree_on(comm: Any, lines: Sequence[str]) -> None:
     """Do the same for a text that is used once."""
-    agree(comm, key_of(lines), lambda: lines)
+    with Waiting(comm, lines[0]):
+        agree(comm, key_of(lines), lambda: lines)
 
 
 def _report(texts: list[list[str]]) -> str:
@@ -186,7 +236,8 @@ def _say_goodbye() -> None:
     """Wait until all processes have come to their end, and tell those that have not."""
     while os.getpid() == _PROCESS and not MPI.Is_finalized():
         try:
-            agree(MPI.COMM_WORLD, 0, lambda: ["the end of the program"])
+            with Waiting(MPI.COMM_WORLD, _END):
+                agree(MPI.COMM_WORLD, 0, lambda: [_END])
         except MismatchError:
             continue  # the others raise it; this process may have nothing to do with it
         return

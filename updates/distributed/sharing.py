@@ -19,6 +19,7 @@ from updates.arguments import kind_of
 from updates.declaration import declared
 from updates.distributed.machines import BUCKET
 from updates.distributed.processes import agree_on, communicator, is_root
+from updates.distributed.waiting import Waiting
 from updates.given_numbers import is_number
 from updates.keys import Saved, keyed, reusable, variables_of
 from updates.kinds import Integer, TrueOrFalse
@@ -108,18 +109,28 @@ def _broadcast(title: str, variables: Sequence[Any], root: int, comm: Any) -> No
         kind = "a random generator" if generator else f"{array.dtype}, shape {array.shape}"
         lines.append(f"{variable.name or f'params[{index}]'}: {kind}")
     agree_on(comm, lines)
-    values = []
-    for variable, array, generator in zip(variables, arrays, is_generator, strict=True):
-        if generator:  # its state is a text, whose length the other processes do not know
-            new = comm.bcast(array, root)
-        else:
-            new = np.array(array, order="C")  # reshape must return a view of it
-            octets = new.reshape(-1).view(np.uint8)
-            for start in range(0, octets.size, BUCKET):
-                comm.Bcast(octets[start : start + BUCKET], root)
-        values.append((variable, checked_value(str(variable), variable, new)))
+    with Waiting(comm, title):
+        news = [
+            _sent(array, generator, root, comm)
+            for array, generator in zip(arrays, is_generator, strict=True)
+        ]
+    values = [
+        (variable, checked_value(str(variable), variable, new))
+        for variable, new in zip(variables, news, strict=True)
+    ]
     if comm.rank != root:
         assign(values)
+
+
+def _sent(array: np.ndarray, is_generator: bool, root: int, comm: Any) -> np.ndarray:
+    """Return an array of the root in all processes, each of which gives its own."""
+    if is_generator:  # its state is a text, whose length the other processes do not know
+        return comm.bcast(array, root)
+    new = np.array(array, order="C")  # reshape must return a view of it
+    octets = new.reshape(-1).view(np.uint8)
+    for start in range(0, octets.size, BUCKET):
+        comm.Bcast(octets[start : start + BUCKET], root)
+    return new
 
 
 @declared
@@ -232,7 +243,7 @@ def save(path: str | os.PathLike[str], updates: Saved, extra: Any = None, comm: 
     """
     comm = communicator(comm)
     agree_on(comm, ["save"])
-    _in_root(comm, lambda: checkpoint.save(path, updates, extra))
+    _in_root(comm, "save", lambda: checkpoint.save(path, updates, extra))
 
 
 @declared
@@ -282,12 +293,12 @@ def load(
     given = variables_of(own)
     variables = [v for v in keys.values() if v in given or v.default_update is None]
     agree_on(comm, [f"load of {len(keys)} variables", *keys])
-    extra = _in_root(comm, lambda: checkpoint.load(path, own, strict, names))
+    extra = _in_root(comm, "load", lambda: checkpoint.load(path, own, strict, names))
     _broadcast("load", variables, 0, comm)
     return extra
 
 
-def _in_root(comm: Any, action: Callable[[], T]) -> T:
+def _in_root(comm: Any, title: str, action: Callable[[], T]) -> T:
     """Call a function in the root; all processes return its result or raise its error."""
     result = error = None
     if is_root(comm):
@@ -295,7 +306,8 @@ def _in_root(comm: Any, action: Callable[[], T]) -> T:
             result = action()
         except (OSError, ValueError, TypeError) as problem:
             error = problem
-    result, error = comm.bcast((result, error))
+    with Waiting(comm, title):
+        result, error = comm.bcast((result, error))
     if error is not None:
         raise error
     return result
