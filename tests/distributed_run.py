@@ -316,6 +316,89 @@ def many_steps_on_numba():
     return found
 
 
+EVERY = 4
+
+
+def accumulated(mode, comm=None, names=("rule", "alone")):
+    """Take three steps, on four calls each, in many processes and in one; count reductions."""
+    x, y = batches(3 * EVERY)
+    adam = updates.adam(learning_rate=0.01)
+    clip = updates.clip_by_global_norm(max_norm=BOUND)
+    rules = {
+        "rule": lambda grads, params: adam(allreduce_mean(grads, spy), params),
+        "chain": updates.chain(lambda grads, _: allreduce_mean(grads, spy), clip, adam),
+        "nested": lambda grads, params: updates.accumulate_gradients(
+            grads, params, rule=lambda g, p: adam(allreduce_mean(g, spy), p), every=2
+        ),
+        "alone": lambda grads, params: adam(grads, params),
+        "chain, alone": updates.chain(clip, adam),
+    }
+    found = {}
+    for name in names:
+        spy = Spy(comm or WORLD)
+        inputs, loss, params = network()
+        start = np.concatenate([param.get_value().ravel() for param in params])
+        if "alone" in name:
+            losses, changes = [], rules[name](loss, params)
+            step = pytensor.function(inputs, updates=changes, mode=mode)
+            for k in range(3):
+                part = slice(k * EVERY, (k + 1) * EVERY)
+                step(*(table[part].reshape(-1, table.shape[-1]) for table in (x, y)))
+        else:
+            every = 2 if name == "nested" else EVERY
+            changes = updates.accumulate_gradients(loss, params, rule=rules[name], every=every)
+            step = pytensor.function(inputs, allreduce_mean(loss, comm), updates=changes, mode=mode)
+            losses = [step(x[k, RANK], y[k, RANK])[0] for k in range(3 * EVERY)]
+        end = np.concatenate([param.get_value().ravel() for param in params])
+        found[name] = {
+            "reduced": spy.sizes,
+            "losses": np.array(losses).tolist(),
+            "digest": digest(changes),
+            "params": end,
+            "moved": np.abs(end - start).min(),
+        }
+    return found
+
+
+def apart_while_accumulating(mode):
+    """Let one process accumulate gradients of another shape; return what each call raises."""
+    x = pt.vector("x")
+    w = pytensor.shared(np.zeros(3 if RANK == LAST else 2), name="w")
+    rule = updates.accumulate_gradients(
+        ((w - x) ** 2).sum(),
+        [w],
+        rule=lambda grads, params: updates.sgd(allreduce_mean(grads), params, 0.1),
+        every=3,
+    )
+    step = pytensor.function([x], updates=rule, mode=mode)
+    return [raised(lambda: step(np.ones(w.get_value().size))) for _ in range(3)]
+
+
+@case()
+def accumulation():
+    """Accumulate gradients of many processes."""
+    names = ["rule", "chain", "nested", "alone", "chain, alone"]
+    return {
+        "FAST_COMPILE": {
+            "steps": accumulated("FAST_COMPILE", names=names),
+            "apart": apart_while_accumulating("FAST_COMPILE"),
+        }
+    }
+
+
+@case(fast=(), slow=(2,))
+def compiled_accumulation():
+    """Accumulate gradients of many processes on compiled backends."""
+    modes = {name: mode_of(name) for name in ("NUMBA", "C", "JAX")}
+    for name in ("NUMBA", "C"):
+        if modes[name]:
+            fill_the_cache(accumulated, modes[name])
+    return {
+        name: mode and {"steps": accumulated(mode), "apart": apart_while_accumulating(mode)}
+        for name, mode in modes.items()
+    }
+
+
 @case()
 def given():
     """Take steps with data that ``givens`` put into the graph, and with data as arguments."""

@@ -128,6 +128,35 @@ def test_many_steps_in_one_call_are_the_single_steps(ranks, job):
     assert len(set(found["many"]["losses"])) == 10
 
 
+@pytest.mark.parametrize(
+    ("ranks", "case", "backend"),
+    [
+        (2, "accumulation", "FAST_COMPILE"),
+        pytest.param(4, "accumulation", "FAST_COMPILE", marks=slow),
+        *(
+            pytest.param(2, "compiled_accumulation", name, marks=slow)
+            for name in ("NUMBA", "C", "JAX")
+        ),
+    ],
+)
+def test_gradients_accumulated_over_calls_are_exchanged_in_the_last(ranks, case, backend, job):
+    found = [own[backend] for own in job(ranks, case)]
+    if found[0] is None:
+        pytest.skip(f"{backend} is not installed")
+    for own in found:
+        steps = own["steps"]
+        for name in {"rule", "chain", "nested"} & steps.keys():
+            alone = steps["chain, alone" if name == "chain" else "alone"]
+            assert steps[name]["reduced"] == [43] * 3  # numbers, of all parameters
+            np.testing.assert_allclose(steps[name]["params"], alone["params"], rtol=1e-12)
+            assert steps[name]["moved"] > 1e-4
+            assert len(set(steps[name]["losses"])) == 12
+            same([(o["steps"][name]["digest"], o["steps"][name]["losses"]) for o in found])
+        *before, (_, message) = own["apart"]
+        assert before == [["nothing", ""]] * 2
+        assert f"rank {ranks - 1}: grads[0]: float64, shape (3,)" in message
+
+
 @on_two
 def test_data_may_come_by_givens(ranks, job):
     found = same(job(ranks, "given"))

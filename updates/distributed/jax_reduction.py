@@ -16,14 +16,14 @@ from updates.private import JAX_REDUCTION
 def jax_funcify_AllReduce(op: AllReduce, **kwargs: Any) -> Callable[..., Any]:  # noqa: N802
     """Return a function whose calls JAX keeps in the order of the program."""
 
-    def on_host(*tensors: Any) -> list[np.ndarray]:
-        return op.reduce([np.asarray(tensor) for tensor in tensors])
+    def on_host(*inputs: Any) -> list[np.ndarray]:
+        return op.reduce([np.asarray(given) for given in inputs])
 
     def reduce(*inputs: Any) -> Any:
         tensors = inputs[: op.n_tensors]
         types = [jax.ShapeDtypeStruct(tensor.shape, tensor.dtype) for tensor in tensors]
         with JAX_REDUCTION.needed():
-            results = io_callback(on_host, types, *tensors, ordered=True)
+            results = io_callback(on_host, types, *inputs[: op.n_inputs], ordered=True)
             if [result.shape for result in results] != [tensor.shape for tensor in tensors]:
                 raise TypeError(f"io_callback returned {results!r}")
         return results if len(results) > 1 else results[0]

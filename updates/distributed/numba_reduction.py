@@ -58,6 +58,8 @@ def write(conversion: Conversion, node: Apply) -> None:
         inputs = [node.inputs[place] for place in fused.places]
         n_dims = sum(variable.type.ndim for variable in inputs)
         conversion.lines.append(f"{tag} = new_places({n_dims + 2 * len(inputs)})")
+        condition = [conversion.name(c) for c in node.inputs[op.n_tensors : op.n_inputs]]
+        exchanges = f"int({condition[0]}.item())" if condition else "1"
         shape_at, row_at = 0, n_dims
         for place, variable in zip(fused.places, inputs, strict=True):
             name = f"{tag}_{place}"
@@ -68,7 +70,7 @@ def write(conversion: Conversion, node: Apply) -> None:
             shape_at += variable.type.ndim
             row_at += 2
         conversion.lines += [
-            f"{tag}_reduced = reduce_{fused.dtype}({fused.number}, {tag})",
+            f"{tag}_reduced = reduce_{fused.dtype}({fused.number}, {tag}, {exchanges})",
             f"{tag}_start = 0",
         ]
         for place in fused.places:
@@ -79,15 +81,23 @@ def write(conversion: Conversion, node: Apply) -> None:
             ]
 
 
-def reduce_table(number: int, table: np.ndarray) -> np.ndarray:
-    """Reduce the tensors of a table. Compiled code finds this function by its name."""
+def reduce_table(number: int, table: np.ndarray, exchanges: int) -> np.ndarray:
+    """Reduce the tensors of a table, or copy them if it exchanges nothing.
+
+    Compiled code finds this function by its name.
+    """
     fused = FUSED[number]
     n_dims = sum(fused.ndims)
     shapes = table[:n_dims]
     rows = table[n_dims:].reshape((-1, 2))
+    size = int(rows[:, 0].sum())
+    if not exchanges:
+        packed = fused.lease(size)
+        pack_function(fused.dtype)(rows, packed, fused.dtype.type(1))
+        return packed
     with fused.waiting:
         fused.agree(shapes.tobytes(), lambda: _split(shapes.tolist(), fused.ndims))
-        packed = fused.place(int(rows[:, 0].sum()))
+        packed = fused.place(size)
         pack_function(fused.dtype)(rows, packed, fused.scale)
         return fused.total(packed)
 
@@ -103,7 +113,7 @@ def reduce_function(dtype: np.dtype) -> Any:
     result_type = types.Array(numba.from_dtype(dtype), 1, "C")
 
     @intrinsic
-    def call(typing_context: Any, number: Any, table: Any) -> Any:
+    def call(typing_context: Any, number: Any, table: Any, exchanges: Any) -> Any:
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             api = context.get_python_api(builder)
             module = api.import_module(context.insert_const_string(builder.module, __name__))
@@ -112,6 +122,7 @@ def reduce_function(dtype: np.dtype) -> Any:
             given = [
                 api.long_from_longlong(args[0]),
                 api.from_native_value(table, args[1], context.get_env_manager(builder)),
+                api.long_from_longlong(args[2]),
             ]
             result = api.call_function_objargs(function, given)
             for reference in [module, function, *given]:
@@ -122,12 +133,12 @@ def reduce_function(dtype: np.dtype) -> Any:
             api.decref(result)
             return native.value
 
-        return result_type(types.int64, table), codegen
+        return result_type(types.int64, table, types.int64), codegen
 
     @numba_njit
-    def reduce(number: int, table: np.ndarray) -> np.ndarray:
+    def reduce(number: int, table: np.ndarray, exchanges: int) -> np.ndarray:
         never_inlined()
-        return call(number, table)
+        return call(number, table, exchanges)
 
     return reduce
 

@@ -28,9 +28,12 @@ class AllReduce(Op):
     comm : mpi4py.MPI.Intracomm
         The processes.
     types : list of TensorType
-        The types of the inputs. A node may have one more input, which it only waits for.
+        The types of the tensors. A node may have one more input, which it only waits for.
     labels : list of str
-        How messages name the inputs.
+        How messages name the tensors.
+    has_condition : bool
+        Whether the tensors are followed by a bool, equal on all processes, without which the
+        operation exchanges nothing and returns what it is given.
     """
 
     __props__ = ("number",)
@@ -38,11 +41,17 @@ class AllReduce(Op):
     _numbers = itertools.count()
 
     def __init__(
-        self, name: str, comm: Any, types: Sequence[TensorType], labels: Sequence[str]
+        self,
+        name: str,
+        comm: Any,
+        types: Sequence[TensorType],
+        labels: Sequence[str],
+        has_condition: bool = False,
     ) -> None:
         self.number = self.made = next(self._numbers)
         self.name_of_each = name  # for `describe`
         self.n_tensors = len(types)
+        self.n_inputs = len(types) + has_condition
         places: dict[str, list[int]] = {}
         for place, tensor_type in enumerate(types):
             places.setdefault(tensor_type.dtype, []).append(place)
@@ -86,12 +95,15 @@ class AllReduce(Op):
 
     def perform(self, node: Apply, inputs: Any, output_storage: Any) -> None:
         """Reduce the tensors."""
-        results = self.reduce(inputs[: self.n_tensors])
+        results = self.reduce(inputs[: self.n_inputs])
         for storage, result in zip(output_storage, results, strict=True):
             storage[0] = result
 
-    def reduce(self, tensors: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Reduce the tensors of each dtype."""
+    def reduce(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Reduce the tensors of each dtype, or copy them all if there is a false condition."""
+        tensors, condition = inputs[: self.n_tensors], inputs[self.n_tensors :]
+        if not all(condition):
+            return [np.array(tensor) for tensor in tensors]
         results: dict[int, np.ndarray] = {}
         for fused in self.fused:
             reduced = fused.reduce([tensors[place] for place in fused.places])

@@ -12,6 +12,7 @@ from pytensor.tensor.variable import TensorVariable
 
 from updates import provenance
 from updates.arguments import checked_tensors, kept, renamed
+from updates.conditional import condition_on
 from updates.declaration import declared
 from updates.distributed.operation import AllReduce
 from updates.distributed.processes import communicator
@@ -154,7 +155,10 @@ def _reduced(name: str, grads: Any, comm: Any) -> list[TensorVariable]:
         for label, tensor in zip(labels, tensors, strict=True)
     ]
     types = [tensor.type for tensor in wide]
-    results: Any = AllReduce(name, comm, types, labels)(*wide, return_list=True)
+    condition = condition_on(wide)
+    inputs = wide if condition is None else [*wide, condition]
+    reduction = AllReduce(name, comm, types, labels, has_condition=condition is not None)
+    results: Any = reduction(*inputs, return_list=True)
     return renamed(
         grads,
         [

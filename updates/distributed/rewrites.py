@@ -49,7 +49,7 @@ def order_reductions(fgraph: FunctionGraph) -> None:
     for position in range(1, len(nodes)):
         node, token = nodes[position], nodes[position - 1].outputs[0]
         if token not in node.inputs:
-            nodes[position] = node.op.make_node(*node.inputs[: node.op.n_tensors], token)
+            nodes[position] = node.op.make_node(*node.inputs[: node.op.n_inputs], token)
             pairs = list(zip(node.outputs, nodes[position].outputs, strict=True))
             fgraph.replace_all_validate(pairs, reason="order_reductions")
 

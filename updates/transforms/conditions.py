@@ -16,6 +16,7 @@ from pytensor.tensor.variable import TensorVariable
 from updates import provenance
 from updates.arguments import checked_loss, is_float_tensor
 from updates.call import Call, Updates, checked_updates
+from updates.conditional import used_only_if
 from updates.kinds import Count, NonNegative, Positive, Share, WaitingRule
 from updates.named_dimensions import has_names, without_names
 from updates.norms import joint_norm
@@ -119,7 +120,8 @@ def accumulate_gradients(
     - ``s' = 0``
 
     and in all others ``s' = s + g`` and everything else stays. So k batches count as one that is k
-    times as large. Schedules and time of the rule count its steps, not the calls.
+    times as large. Schedules and time of the rule count its steps, not the calls. A rule that
+    averages over processes (`updates.distributed`) exchanges only when it is applied.
 
     rule : takes gradients and parameters and returns their updates: a rule of this library
         called without a loss, such as ``adam(learning_rate=0.01)``
@@ -146,7 +148,9 @@ def accumulate_gradients(
         total_new = total + grad
         state.update(total, pt.switch(applies, 0, total_new))
         means.append(total_new / every)
-    for variable, new_value in checked_updates(call.stepped_by(rule, means)).items():
+    with used_only_if(applies, means):
+        updates = checked_updates(call.stepped_by(rule, means))
+    for variable, new_value in updates.items():
         call.updates[variable] = _keep_unless(applies, variable, new_value)
 
 
