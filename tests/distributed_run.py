@@ -2,10 +2,11 @@
 
     mpirun -n 4 python tests/distributed_run.py TABLE FOLDER [FOLDER OF AN EARLIER JOB]
 
-Runs the cases of a table, ``fast`` or ``slow``, in all processes. A case is a function; what it
-returns, or the traceback of its exception, becomes a line of JSON in ``FOLDER/<rank>.jsonl``, and
-``test_distributed.py`` says what it must be. Or TABLE is one of the names in ``ENDINGS``: a way in
-which the job ends before its time, which is written to ``FOLDER/failed`` when it happens.
+Runs the cases of a table in all processes: ``fast``, ``slow``, or hosts and processes on each as in
+``4x1``. A case is a function; what it returns, or the traceback of its exception, becomes a line of
+JSON in ``FOLDER/<rank>.jsonl``, and ``test_distributed.py`` and ``test_hosts.py`` say what it must
+be. Or TABLE is one of the names in ``ENDINGS``: a way in which the job ends before its time, which
+is written to ``FOLDER/failed`` when it happens.
 """
 
 import contextlib
@@ -14,6 +15,7 @@ import doctest
 import gc
 import hashlib
 import importlib
+import itertools
 import json
 import os
 import pickle
@@ -44,6 +46,7 @@ from updates.distributed import (
     waiting,
 )
 from updates.distributed.fused import FUSED
+from updates.distributed.machines import machine_of
 from updates.distributed.operation import AllReduce
 from updates.distributed.processes import agree, key_of
 
@@ -53,17 +56,17 @@ MORE_THAN_A_MESSAGE = (1 << 24) // 8 + 5  # float64 numbers: MPI gets them in pa
 LAST = SIZE - 1
 BATCH = 6
 AS_WRITTEN = Mode("py", "minimum_compile")  # hardly any rewrites: where they are not the matter
-CASES = {"fast": {}, "slow": {}}
+CASES = {"fast": {}, "slow": {}, "4x1": {}, "2x2": {}, "2x1": {}}
 ENDINGS = {}
 
 
-def case(fast=(2,), slow=(4,)):
-    """Register a case for jobs of these numbers of processes."""
+def case(fast=(2,), slow=(4,), hosts=()):
+    """Register a case for jobs of these numbers of processes, and on these hosts."""
 
     def register(function):
-        for table, ranks in (("fast", fast), ("slow", slow)):
-            if SIZE in ranks:
-                CASES[table][function.__name__] = function
+        tables = [table for table, ranks in (("fast", fast), ("slow", slow)) if SIZE in ranks]
+        for table in [*tables, *hosts]:
+            CASES[table][function.__name__] = function
         return function
 
     return register
@@ -181,9 +184,8 @@ BOUND = 0.05
 
 
 @case(fast=(2, 4), slow=())
-def equivalence():
+def equivalence(steps=50):
     """Train k processes on batches of B, and each rule once more in one process on k*B."""
-    steps = 50
     x, y = batches(steps)
     found = {}
     for position, (name, rule) in enumerate(RULES.items()):
@@ -219,8 +221,8 @@ def equivalence():
 
 
 @case(fast=(2, 4), slow=())
-def same_bits():
-    """Train for 500 steps, from starts that differ until they are broadcast."""
+def same_bits(steps=500):
+    """Train from starts that differ until they are broadcast."""
     x, y = batches(10, "float32")
     inputs, loss, params = network(seed=RANK, dtype="float32")
     rule = updates.adam(mean_gradients(loss, params), params, 0.01)
@@ -228,7 +230,7 @@ def same_bits():
     broadcast(rule)
     digests.append(digest(rule))
     step = pytensor.function(inputs, allreduce_mean(loss), updates=rule)
-    losses = [step(x[k % 10, RANK], y[k % 10, RANK])[0] for k in range(500)]
+    losses = [step(x[k % 10, RANK], y[k % 10, RANK])[0] for k in range(steps)]
     digests.append(digest(rule))
     return {"digests": digests, "losses": [losses[0], losses[-1]]}
 
@@ -535,6 +537,34 @@ def dtypes():
     return found
 
 
+@case(fast=(), slow=(), hosts=("4x1",))
+def equivalence_on_hosts():
+    """Take fewer steps, because each waits for a network."""
+    return equivalence(steps=10)
+
+
+@case(fast=(), slow=(), hosts=("4x1", "2x2"))
+def same_bits_on_hosts():
+    """Take fewer steps, because each waits for a network."""
+    return same_bits(steps=60)
+
+
+@case(fast=(), slow=(), hosts=("4x1", "2x2"))
+def machines():
+    """Look at which processes share a machine, and sum more than a message."""
+    x = pt.vector("x")
+    step = pytensor.function([x], allreduce_sum(x)[0])
+    numbers = np.arange(MORE_THAN_A_MESSAGE) % 1000
+    total = step(numbers * (RANK + 1.0))
+    machine = machine_of(WORLD)
+    return {
+        "ranks": machine.ranks,
+        "hosts": len(set(machine.hosts)),
+        "shares": machine.memory.size > 0,
+        "right": bool((total == numbers * SIZE * (SIZE + 1) / 2).all()),
+    }
+
+
 class Machines(MPI.Intracomm):
     """A communicator that takes its processes for those of machines of two, or three."""
 
@@ -547,6 +577,54 @@ class Machines(MPI.Intracomm):
 
 class UnequalMachines(Machines):
     n_processes = 3
+
+
+class SingleMachines(Machines):
+    n_processes = 1
+
+
+@case()
+def wires():
+    """Reduce numbers that travel in fewer bits, between machines and within one."""
+    found = {}
+    random = np.random.default_rng(0)
+    size = 70_001
+    scales = np.repeat([1e-9, 1.0, 1e6], [20_000, 20_000, 30_001])
+    tables = {
+        "numbers": random.normal(size=(SIZE, size)),
+        "small": random.normal(size=(SIZE, size)) * 1e-9,
+        "large": random.normal(size=(SIZE, size)) * 1e9,
+        "mixed": random.normal(size=(SIZE, size)) * scales,
+        "zero": np.zeros((SIZE, size)),
+        "few": random.normal(size=(SIZE, 100)),
+    }
+    x = pt.vector("x")
+    for kind in (MPI.Intracomm, SingleMachines if SIZE == 2 else Machines, UnequalMachines):
+        comm = kind(WORLD.Dup())
+        for wire in ("float32", "float16", "bfloat16"):
+            both = allreduce_sum(x, comm, wire), allreduce_mean([x], comm, wire)
+            step = pytensor.function([x], [both[0][0], both[1][0], *allreduce_sum(x, comm)])
+            for name, table in tables.items():
+                total, mean, exact = step(table[RANK])
+                largest = np.abs(table).max() or 1.0
+                found[f"{kind.__name__}, {wire}, {name}"] = {
+                    "error": np.abs(total - exact).max() / largest,
+                    "error of each": np.median(
+                        np.abs(total - exact) / (np.abs(table).max(0) + 1e-99)
+                    ),
+                    "error of mean": np.abs(mean - exact / SIZE).max() / largest,
+                    "digest": hashlib.sha256(total.tobytes() + mean.tobytes()).hexdigest(),
+                    "dtype": total.dtype.name,
+                }
+            numbers = np.ones(size)
+            numbers[[3, -1]] = [np.nan, np.inf] if RANK == LAST else 1
+            total = step(numbers)[0]
+            found[f"{kind.__name__}, {wire}"] = [
+                np.flatnonzero(np.isnan(total)),
+                np.flatnonzero(np.isinf(total)),
+                float(np.nanmedian(total)),
+            ]
+    return found
 
 
 @case()
@@ -769,6 +847,8 @@ def refusals():
         "clipped rows": lambda: updates.adam(
             allreduce_sum(updates.clip_by_value(row_grads, 1.0)), [rows]
         ),
+        "allreduce_mean: wire": lambda: allreduce_mean([x], wire="float8"),
+        "allreduce_sum: wire": lambda: allreduce_sum([x], wire=16),
         "allreduce_mean: comm": lambda: allreduce_mean([x], comm="world"),
         "allreduce_sum: COMM_NULL": lambda: allreduce_sum([x], comm=MPI.COMM_NULL),
         "allreduce_sum: in no part": lambda: allreduce_sum([x], comm=WORLD.Split(MPI.UNDEFINED)),
@@ -878,7 +958,7 @@ def checkpointed():
     return rule, train
 
 
-@case(fast=(4,), slow=())
+@case(fast=(4,), slow=(), hosts=("4x1",))
 def save():
     """Train and save; try to save where there is no folder."""
     rule, train = checkpointed()
@@ -906,7 +986,7 @@ def save():
     }
 
 
-@case(fast=(1, 2), slow=())
+@case(fast=(1, 2), slow=(), hosts=("2x1",))
 def resume():
     """Go on from the checkpoint of four processes, after loads that fail."""
     [folder] = main.earlier
@@ -1126,6 +1206,35 @@ def stopped():
     """One process is stopped, and the others wait for a second."""
     set_timeout(1.0)
     train_until(at_step_20(lambda: os.kill(os.getpid(), signal.SIGSTOP)))
+
+
+@ending
+def until_told():
+    """Train until there is a file, and print what the parameters are then."""
+    train_until_told(60)
+
+
+@ending
+def until_cut_off():
+    """Train on, with a timeout of three seconds."""
+    train_until_told(3.0)
+
+
+def train_until_told(timeout):
+    inputs, loss, params = network(seed=RANK)
+    rule = updates.adam(mean_gradients(loss, params), params, 0.01)
+    broadcast(rule)
+    told = pt.scalar("told")
+    step = pytensor.function([*inputs, told], allreduce_sum(told), updates=rule)
+    x, y = batches(10)
+    for k in itertools.count():
+        if k == 20:  # when no process is still compiling
+            set_timeout(timeout, warn_after=1.0)
+            (main.folder / f"begun{RANK}").touch()
+        [all_told] = step(x[k % 10, RANK], y[k % 10, RANK], (main.folder / "told").exists())
+        if all_told:
+            break
+    print(f"digest {digest(rule)} after {k} steps", flush=True)
 
 
 @ending

@@ -279,6 +279,30 @@ def test_memory_that_one_process_cannot_map_is_mapped_by_none(ranks, job):
             assert own[f"{way}: mapped"] <= 0 if ranks == 2 else own[f"{way}: mapped"] < 1 << 16
 
 
+KINDS = {2: ["Intracomm", "SingleMachines"], 4: ["Intracomm", "Machines", "UnequalMachines"]}
+ROUNDED = {"float32": 2**-22, "float16": 2**-10, "bfloat16": 2**-7}  # once or twice, of sums
+
+
+@on_two
+@pytest.mark.parametrize("wire", ROUNDED)
+def test_numbers_that_travel_in_fewer_bits_are_rounded_no_more_than_twice(wire, ranks, job):
+    found = job(ranks, "wires")
+    for kind in KINDS[ranks]:
+        travels = wire if kind != "Intracomm" else "float32"  # nothing leaves the machine
+        for name in ("numbers", "small", "large", "mixed", "zero", "few"):
+            entry = same([own[f"{kind}, {wire}, {name}"] for own in found])  # the digests, too
+            bound = ROUNDED["float32" if name == "few" else travels] * ranks
+            assert entry["error"] <= bound, (kind, name, entry)
+            assert entry["error of mean"] <= bound / ranks, (kind, name, entry)
+            assert entry["dtype"] == "float64"
+            if name == "numbers":
+                assert entry["error"] > bound / ranks / 16
+            if travels == "bfloat16" and name == "mixed":
+                assert entry["error of each"] < 2**-7
+        nans, infinities, ones = same([own[f"{kind}, {wire}"] for own in found])
+        assert (nans, infinities, ones) == ([3], [70_000], ranks)
+
+
 # --- Order -----------------------------------------------------------------------------------
 
 MODES = pytest.mark.parametrize("mode", ["FAST_COMPILE", "fast_run"])
@@ -364,6 +388,7 @@ def test_describe_shows_the_mean_of_a_gradient(job):
 
 COMM = ["comm", "MPI.COMM_WORLD"]
 NULL = ["comm", "MPI.COMM_NULL", "leave the call"]
+WIRE = "wire must be 'float32' or 'float16' or 'bfloat16', got"
 REFUSED = {
     "allreduce_mean: no tensor": (TypeError, ["grads[0]", "1.0"]),
     "allreduce_mean: no list": (TypeError, ["grads", "3"]),
@@ -372,6 +397,8 @@ REFUSED = {
     "rows of a table": (TypeError, ["sgd: params[0] is rows of", "'table'", "the whole table"]),
     "allreduce_sum: integers": (TypeError, ["grads[0]", "floating-point", "int32"]),
     "clipped rows": (TypeError, ["adam: params[0] is rows of", "'table'", "the whole table"]),
+    "allreduce_mean: wire": (ValueError, [f"{WIRE} 'float8'"]),
+    "allreduce_sum: wire": (ValueError, [f"{WIRE} 16"]),
     "allreduce_mean: comm": (TypeError, [*COMM, "'world'"]),
     "allreduce_sum: COMM_NULL": (ValueError, NULL),
     "allreduce_sum: in no part": (ValueError, NULL),
@@ -516,9 +543,10 @@ def test_importing_updates_does_not_import_mpi4py():
 # --- Jobs that end before their time ---------------------------------------------------------
 
 DIFFERENT = "MismatchError: updates.distributed: the processes of the job are about to do different"
+KILLED = r"(?i)signal:? 9|exit code:? 9|\bkilled\b|socket closed"  # the latter across hosts
 ENDINGS = {
     "mismatch": [DIFFERENT, "W1: float64, shape (4, 5)", "W1: float64, shape (6, 5)"],
-    "killed": [r"(?i)signal:? 9|exit code:? 9|\bkilled\b"],
+    "killed": [KILLED],
     "stopped": ["after 1 s of waiting the job ends", "rank {last} on this host has not come to it"],
     "exception": ["rank {last}: RuntimeError: the disk is on fire"],
     "exception_before_training": ["rank {last}: RuntimeError: the disk is on fire"],

@@ -13,6 +13,7 @@ import numpy as np
 from pytensor.tensor.type import TensorType
 
 from updates.distributed.machines import Machine, allreduce, machine_of
+from updates.distributed.narrow import WIRES
 from updates.distributed.processes import agree, key_of
 from updates.distributed.waiting import Waiting
 
@@ -24,7 +25,7 @@ class Fused:
 
     Parameters
     ----------
-    name, comm, types, labels
+    name, comm, types, labels, wire
         As in `AllReduce`, for all tensors of the operation.
     places : list of int
         The positions of these tensors among them.
@@ -46,6 +47,7 @@ class Fused:
         places: list[int],
         types: Sequence[TensorType],
         labels: Sequence[str],
+        wire: str | None,
     ) -> None:
         self.comm = comm
         self.places = places
@@ -54,6 +56,8 @@ class Fused:
         self.scale = self.dtype.type(1 / comm.size if name == "allreduce_mean" else 1)
         # About all tensors, so that a difference in those of another dtype shows, too.
         self.title = f"{name} of {len(types)} tensor{'s' * (len(types) > 1)}"
+        self.title += f" by {wire}" if wire else ""
+        self.wire = wire if wire in WIRES else None
         self.tensors = [f"{label}: {t.dtype}" for label, t in zip(labels, types, strict=True)]
         self.waiting = Waiting(comm, f"{self.title} ({', '.join(self.tensors[:_NAMED])})")
         self._start()
@@ -130,9 +134,10 @@ class Fused:
         """Return the sum over all processes of what they have packed."""
         if self._machine is not None and self._shared:
             result = self.lease(packed.size)
-            self._machine.sum(result)
+            self._machine.sum(result, self.wire)
             return result
-        allreduce(self.comm, packed)
+        is_alone = self._machine is not None and self._machine.is_alone
+        allreduce(self.comm, packed, None if is_alone else self.wire)
         return packed
 
 

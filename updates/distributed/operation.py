@@ -34,6 +34,8 @@ class AllReduce(Op):
     has_condition : bool
         Whether the tensors are followed by a bool, equal on all processes, without which the
         operation exchanges nothing and returns what it is given.
+    wire : str, optional
+        How numbers travel between machines, see `narrow.WIRES`. All tensors are float32 then.
     """
 
     __props__ = ("number",)
@@ -47,6 +49,7 @@ class AllReduce(Op):
         types: Sequence[TensorType],
         labels: Sequence[str],
         has_condition: bool = False,
+        wire: str | None = None,
     ) -> None:
         self.number = self.made = next(self._numbers)
         self.name_of_each = name  # for `describe`
@@ -55,7 +58,7 @@ class AllReduce(Op):
         places: dict[str, list[int]] = {}
         for place, tensor_type in enumerate(types):
             places.setdefault(tensor_type.dtype, []).append(place)
-        self.fused = [Fused(name, comm, group, types, labels) for group in places.values()]
+        self.fused = [Fused(name, comm, group, types, labels, wire) for group in places.values()]
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore the operation of a pickled function, with a new number.

@@ -14,8 +14,10 @@ from updates import provenance
 from updates.arguments import checked_tensors, kept, renamed
 from updates.conditional import condition_on
 from updates.declaration import declared
+from updates.distributed.narrow import WIRES
 from updates.distributed.operation import AllReduce
 from updates.distributed.processes import communicator
+from updates.kinds import OneOf
 from updates.private import REDUCTION_ORDER
 
 with REDUCTION_ORDER.needed():
@@ -23,7 +25,9 @@ with REDUCTION_ORDER.needed():
 
 
 @declared
-def allreduce_mean(grads: Variable | Iterable[Variable], comm: Any = None) -> list[TensorVariable]:
+def allreduce_mean(
+    grads: Variable | Iterable[Variable], comm: Any = None, wire: str | None = None
+) -> list[TensorVariable]:
     """Average gradients over all processes, each of which has computed them on its own batch.
 
     ``(g of rank 0 + g of rank 1 + ...) / number of processes``, for every element
@@ -37,6 +41,9 @@ def allreduce_mean(grads: Variable | Iterable[Variable], comm: Any = None) -> li
         Floating-point gradients of any shapes and dtypes, or a loss; the same in all processes.
     comm : mpi4py.MPI.Intracomm, optional
         The processes that work together. By default all of the job.
+    wire : {'float32', 'float16', 'bfloat16'}, optional
+        How numbers travel, where that takes less than their own dtype. They are added up in float32
+        then. By default they stay as they are.
 
     Returns
     -------
@@ -50,7 +57,7 @@ def allreduce_mean(grads: Variable | Iterable[Variable], comm: Any = None) -> li
     TypeError
         If a gradient is not a floating-point tensor, or `comm` is not a communicator.
     ValueError
-        If there are no gradients.
+        If there are no gradients, or `wire` is not one of these.
     MismatchError
         In all processes, when the compiled function is called: if their gradients differ in
         number, name, dtype or shape, if they call different functions, or if one of them has
@@ -68,6 +75,11 @@ def allreduce_mean(grads: Variable | Iterable[Variable], comm: Any = None) -> li
     processes of one machine add them up in memory that they share (on Linux), and MPI sums over
     machines, in pieces of at most 16 MB. All reductions of a function happen in the same order in
     every process.
+
+    In 16 bits numbers travel between machines only, in exchanges of at least 32 kB: within a
+    machine it would take longer. ``"float16"`` keeps 11 bits of numbers that are not below 2^-29 of
+    the largest one in a part of the buffer, by a scale that travels with it; ``"bfloat16"`` keeps 8
+    bits of every number. Each is rounded twice, whatever the number of machines.
 
     The operation has no gradient: reduce gradients, not the loss that they are taken of. Rules
     that need the loss, such as `sam` and `sophia`, cannot be run this way, and rules refuse
@@ -102,18 +114,20 @@ def allreduce_mean(grads: Variable | Iterable[Variable], comm: Any = None) -> li
     >>> w.get_value().round(3)
     array([0.316, 0.316])
     """
-    return _reduced("allreduce_mean", grads, comm)
+    return _reduced("allreduce_mean", grads, comm, wire)
 
 
 @declared
-def allreduce_sum(grads: Variable | Iterable[Variable], comm: Any = None) -> list[TensorVariable]:
+def allreduce_sum(
+    grads: Variable | Iterable[Variable], comm: Any = None, wire: str | None = None
+) -> list[TensorVariable]:
     """Sum gradients over all processes, each of which has computed them on its own batch.
 
     ``g of rank 0 + g of rank 1 + ...``, for every element
 
     Parameters
     ----------
-    grads, comm
+    grads, comm, wire
         As in `allreduce_mean`.
 
     Returns
@@ -140,16 +154,18 @@ def allreduce_sum(grads: Variable | Iterable[Variable], comm: Any = None) -> lis
     >>> float(total.eval({x: numbers}))
     12.0
     """
-    return _reduced("allreduce_sum", grads, comm)
+    return _reduced("allreduce_sum", grads, comm, wire)
 
 
-def _reduced(name: str, grads: Any, comm: Any) -> list[TensorVariable]:
+def _reduced(name: str, grads: Any, comm: Any, wire: str | None) -> list[TensorVariable]:
     comm = communicator(comm)
+    if wire is not None:
+        OneOf(("float32", *WIRES)).check("wire", wire)
     grads = kept(grads)
     tensors = checked_tensors("grads", grads)
     labels = [_label(tensor, index) for index, tensor in enumerate(tensors)]
     # MPI knows no float16.
-    wide = [pt.cast(t, "float32") if t.type.dtype == "float16" else t for t in tensors]
+    wide = [pt.cast(t, "float32") if wire or t.type.dtype == "float16" else t for t in tensors]
     labels = [
         f"{label} (float16)" if tensor.type.dtype == "float16" else label
         for label, tensor in zip(labels, tensors, strict=True)
@@ -157,7 +173,7 @@ def _reduced(name: str, grads: Any, comm: Any) -> list[TensorVariable]:
     types = [tensor.type for tensor in wide]
     condition = condition_on(wide)
     inputs = wide if condition is None else [*wide, condition]
-    reduction = AllReduce(name, comm, types, labels, has_condition=condition is not None)
+    reduction = AllReduce(name, comm, types, labels, condition is not None, wire)
     results: Any = reduction(*inputs, return_list=True)
     return renamed(
         grads,

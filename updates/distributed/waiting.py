@@ -11,7 +11,6 @@ begun and ended.
 
 import faulthandler
 import math
-import os
 import sys
 import threading
 import time
@@ -143,7 +142,6 @@ def _end_the_job() -> None:
     # A thread that needs no lock of Python's, which MPI may keep.
     faulthandler.dump_traceback_later(ABORT_SECONDS, exit=True, file=2)
     MPI.COMM_WORLD.Abort(1)
-    os._exit(1)
 
 
 def _listed(ranks: list[int]) -> str:
