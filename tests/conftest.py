@@ -1,34 +1,36 @@
-"""What all tests share: g++ compiles nothing that is not about C, nor the loops inside of rules."""
+"""What all tests share: what is inside of a rule or of a graph is compiled in Python, not in C."""
+
+from contextlib import suppress
 
 import pytensor
 import pytest
 from catalogue import COMPILE_FOR_LONG, Row
-from pytensor.compile.mode import Mode
-from pytensor.link.c.basic import CLinker
 from pytensor.link.vm import VMLinker
+
+with suppress(ImportError):  # before PyTensor 3.3
+    from pytensor.compile.inner_function import HasInnerFunction, link_only_mode
+
+    linked_by_itself = HasInnerFunction.link_mode
+
+    def link_mode(op, impl):
+        """Link a graph inside of one that is linked in Python likewise; PyTensor asks for C."""
+        if impl == "py":
+            return link_only_mode(VMLinker(use_cloop=False, c_thunks=False))
+        return linked_by_itself(op, impl)
+
+    HasInnerFunction.link_mode = link_mode
 
 
 @pytest.fixture(autouse=True)
-def _compiled_fast(request):
-    """Leave g++ to the tests that ask for C: PyTensor 3.3 gives it what is inside of graphs.
-
-    The line search of a rule is compiled as FAST_COMPILE does.
-    """
+def _loops_in_python(request):
+    """Compile the line search of a rule as PyTensor's FAST_COMPILE does, which takes no C."""
     callspec = getattr(request.node, "callspec", None)
     values = callspec.params.values() if callspec else ()
-    flags = {} if any(map(is_c, values)) else {"cxx": ""}
     if any(name_of(value) in COMPILE_FOR_LONG for value in values):
-        flags["mode"] = "FAST_COMPILE"
-    with pytensor.config.change_flags(**flags):
+        with pytensor.config.change_flags(mode="FAST_COMPILE"):
+            yield
+    else:
         yield
-
-
-def is_c(value):
-    """Tell whether a parameter of a test is a mode that compiles in C."""
-    if isinstance(value, str):
-        return value.lower() in ("c", "cvm")
-    linker = getattr(value, "linker", None) if isinstance(value, Mode) else None
-    return isinstance(linker, CLinker) or (isinstance(linker, VMLinker) and linker.use_cloop)
 
 
 def name_of(value):
