@@ -402,6 +402,26 @@ def compiled_accumulation():
 
 
 @case()
+def local_steps():
+    """Take steps on the process's own gradients, and average the parameters in every third."""
+    x, y = batches(6)
+    inputs, loss, params = network()
+    rule = updates.sgd(loss, params, 0.1)
+    step = pytensor.function(inputs, updates=rule)
+    averages = dict(zip(params, allreduce_mean(params), strict=True))
+    average = pytensor.function([], updates=averages)
+    found = []
+    for k in range(6):
+        step(x[k, RANK], y[k, RANK])
+        if k % 3 == 2:
+            own = np.concatenate([param.get_value().ravel() for param in params])
+            average()
+            now = np.concatenate([param.get_value().ravel() for param in params])
+            found.append({"own": own, "averaged": now})
+    return found
+
+
+@case()
 def given():
     """Take steps with data that ``givens`` put into the graph, and with data as arguments."""
     x, y = batches(3)

@@ -158,6 +158,15 @@ def test_gradients_accumulated_over_calls_are_exchanged_in_the_last(ranks, case,
 
 
 @on_two
+def test_parameters_may_be_averaged_in_some_steps_in_the_place_of_gradients(ranks, job):
+    for rounds in zip(*job(ranks, "local_steps"), strict=True):
+        averaged = same([own["averaged"] for own in rounds])
+        each = np.array([own["own"] for own in rounds])
+        assert np.ptp(each, axis=0).min() > 1e-6  # they have gone different ways
+        np.testing.assert_allclose(averaged, each.mean(axis=0), rtol=1e-13, atol=1e-15)
+
+
+@on_two
 def test_data_may_come_by_givens(ranks, job):
     found = same(job(ranks, "given"))
     assert found["givens"] == found["arguments"]
