@@ -1,6 +1,6 @@
 """Exchanges between hosts with networks of their own, beside the model of `distributed.py`.
 
-    python benchmarks/hosts.py [--seconds 5]
+    python benchmarks/distributed_hosts.py [--seconds 5]
 
 Lays out 2 and 4 hosts on this machine (``tests/hosts.py``: Linux, root, Open MPI), one process on
 each, and measures a function that averages float32 gradients and steps by `sgd`:
@@ -23,6 +23,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytensor
@@ -121,7 +122,7 @@ def measure(rate: float, seconds: float) -> None:
         print(f"latency {1e6 * latency:.0f} us", table(["", *names], rows), sep="\n", flush=True)
 
 
-def median_of_slowest(comm: object, seconds: float, call: Callable) -> float:
+def median_of_slowest(comm: Any, seconds: float, call: Callable) -> float:
     """Call again and again; return the median of the times of the slowest process."""
     call()
     times: list[float] = []
