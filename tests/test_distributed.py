@@ -556,7 +556,7 @@ KILLED = r"(?i)signal:? 9|exit code:? 9|\bkilled\b|socket closed"  # the latter 
 ENDINGS = {
     "mismatch": [DIFFERENT, "W1: float64, shape (4, 5)", "W1: float64, shape (6, 5)"],
     "killed": [KILLED],
-    "stopped": ["after 1 s of waiting the job ends", "rank {last} on this host has not come to it"],
+    "stopped": ["after 3 s of waiting the job ends", "rank {last} on this host has not come to it"],
     "exception": ["rank {last}: RuntimeError: the disk is on fire"],
     "exception_before_training": ["rank {last}: RuntimeError: the disk is on fire"],
     "exit_before_training": [DIFFERENT, "rank {last}: the end of the program"],
