@@ -103,9 +103,9 @@ def entries() -> list[Entry]:
 def _entry(name: str) -> Entry:
     rule = getattr(rules, name)
     docstring = inspect.getdoc(rule) or ""
-    summary, formula, *_ = docstring.split("\n\n")
-    paragraphs = [" ".join(paragraph.split()) for paragraph in docstring.split("\n\n")]
-    found = next(filter(None, map(_WHEN.fullmatch, paragraphs)), None)
+    summary, formula, *others = docstring.split("\n\n")
+    lines = (" ".join(paragraph.split()) for paragraph in others)
+    found = next(filter(None, map(_WHEN.fullmatch, lines)), None)
     when, first_rate = found.groups() if found else ("", "")
     [references] = re.findall(r"\nReferences\n-+\n(.*?)(?:\n\n|$)", docstring, re.S)
     _, _, *parameters = _parameters(rule)

@@ -33,7 +33,7 @@ from mpi4py import MPI
 from updates.arguments import kind_of
 from updates.declaration import declared, public
 from updates.distributed.machines import machine_of
-from updates.distributed.waiting import Waiting, limit, watch
+from updates.distributed.waiting import Waiting, limit, listed, watch
 from updates.kinds import POSITIVE, PlainNumber
 
 # How long a process that has failed waits for others that fail at the same time to say why.
@@ -183,7 +183,7 @@ def _report(texts: list[list[str]]) -> str:
             if index == 0 or len(text) > 1:
                 ranks.setdefault(text[index] if index < len(text) else "none", []).append(rank)
         if len(ranks) > 1:
-            differences.append([f"  {_named(own)}: {line}" for line, own in ranks.items()])
+            differences.append([f"  {listed(own)}: {line}" for line, own in ranks.items()])
     parts = ["updates.distributed: the processes of the job are about to do different things"]
     parts += [line for lines in differences[:_SHOWN] for line in lines]
     if len(differences) > _SHOWN:
@@ -193,10 +193,6 @@ def _report(texts: list[list[str]]) -> str:
         "their own."
     )
     return "\n".join(parts)
-
-
-def _named(ranks: list[int]) -> str:
-    return f"rank{'s' * (len(ranks) > 1)} {', '.join(map(str, ranks))}"
 
 
 @cache

@@ -3,6 +3,7 @@
 - ``Waiting``: what this process waits for while it is inside ``with``
 - ``watch``: look after that from now on
 - ``limit``: after how many seconds something happens
+- ``listed``: ranks as words
 
 A process that waits is inside a call of MPI, which returns when all have come to it. So a thread
 looks once a second whether it is still the same call. The calls themselves only note that they have
@@ -60,14 +61,14 @@ class Waiting:
             return "It is their first exchange, to which some processes have not come"
         late = machine.late()
         if late:
-            return f"{_listed(late)} on this host has not come to it"
+            return f"{listed(late)} on this host has not come to it"
         others: dict[str, list[int]] = {}
         for rank, host in enumerate(machine.hosts):
             if rank not in machine.ranks or (late is None and rank != self.comm.rank):
                 others.setdefault(host, []).append(rank)
         if not others:
             return "All have come to it, so one of them has stopped in the middle of it"
-        named = ", ".join(f"{_listed(ranks)} on {host}" for host, ranks in others.items())
+        named = ", ".join(f"{listed(ranks)} on {host}" for host, ranks in others.items())
         return (
             f"It waits for at least one of {named}: those that do not write this as well are "
             "busy, have stopped, or cannot be reached"
@@ -144,5 +145,6 @@ def _end_the_job() -> None:
     MPI.COMM_WORLD.Abort(1)
 
 
-def _listed(ranks: list[int]) -> str:
+def listed(ranks: list[int]) -> str:
+    """Name processes by their ranks."""
     return f"rank{'s' * (len(ranks) > 1)} {', '.join(map(str, ranks))}"
