@@ -26,11 +26,12 @@ from updates.choice import chosen
 from updates.declaration import unnamed
 from updates.given_numbers import Place
 from updates.half_precision import CODES, restored, stored, threshold
-from updates.kinds import Kind, Scalar, Symbols, evaluate, is_schedule
+from updates.kinds import Kind, Scalar, is_schedule
 from updates.named_dimensions import with_names_of, without_names
 from updates.precision import wide
 from updates.rows import combined, table_of, whole, written
 from updates.state import copy_of, filled, full_like, generator, step_counter, zeros_like
+from updates.symbols import Symbols, evaluate
 
 # Keys are shared variables, given as `Any` because dictionaries are invariant: for a type checker
 # an ``OrderedDict[SharedVariable, Variable]`` is not a ``dict[Variable, Variable]``, which is what

@@ -32,11 +32,12 @@ from updates.call import Tensor
 from updates.declaration import Declaration, Deferred, declare, parameters_of, waited_for
 from updates.docstrings import Shared, required
 from updates.given_numbers import Place
-from updates.kinds import Kind, Symbols
+from updates.kinds import Kind
 from updates.mappings import are_params, gradients_of, like
 from updates.named_dimensions import has_names, with_names_of
 from updates.precision import wide
 from updates.rows import whole
+from updates.symbols import Symbols
 
 P = ParamSpec("P")
 R = TypeVar("R", covariant=True)

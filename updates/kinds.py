@@ -8,21 +8,19 @@
   state starts, when a loop stops
 - ``Count``, ``Natural``, ``Flag``, ``WaitingRule``: what shapes the graph
 - ``Kind``: what such a type carries: a check, a description, and the symbol that a formula sees
-- ``Symbols``: the hyperparameters of a call, as symbols of any dtype
 - ``kind_in``: the kind that an annotation carries, and whether it admits None
-- ``is_schedule``, ``evaluate``: tell a schedule from a value, and turn it into one
+- ``is_schedule``: tells a schedule from a value
 
 A message says which values are admitted and which was given, and names the argument. The name of
 the public function is added by that function, once (``updates.declaration``).
 """
 
-import math
 import types
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from numbers import Integral, Real
-from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin
+from typing import Annotated, Any, Union, get_args, get_origin
 
 import numpy as np
 import pytensor.tensor as pt
@@ -32,7 +30,17 @@ from pytensor.tensor.variable import TensorVariable
 
 from updates import provenance
 from updates.choice import Choice, check_form
-from updates.given_numbers import HasNumbers, Place, as_input, given_as
+from updates.given_numbers import Place, as_input, given_as
+from updates.interval import (
+    AT_LEAST_ONE,
+    FINITE,
+    FRACTION,
+    NON_NEGATIVE,
+    NON_NEGATIVE_OR_INFINITE,
+    POSITIVE,
+    SHARE,
+    Interval,
+)
 from updates.precision import wide
 
 ScheduleFunction = Callable[[Any], Any]
@@ -50,37 +58,6 @@ class _Required:
 
 
 REQUIRED: Any = _Required()
-
-
-class Interval(NamedTuple):
-    """The numbers that a hyperparameter admits: in words, and as bounds."""
-
-    words: str
-    low: float = -math.inf
-    high: float = math.inf
-    has_low: bool = False
-    has_high: bool = False
-
-    def admits(self, number: float) -> bool:
-        """Tell whether a number is in the interval, which no NaN is."""
-        above = self.low <= number if self.has_low else self.low < number
-        below = number <= self.high if self.has_high else number < self.high
-        return above and below
-
-    def check(self, name: str, value: Any, remark: str = "") -> None:
-        """Refuse a number outside of the interval."""
-        try:
-            number = float(value)
-        except OverflowError:  # an int beyond all floats
-            number = math.inf
-        if not self.admits(number):
-            raise ValueError(f"{name} must be {self.words}, got {value}{remark}")
-
-    @property
-    def adjective(self) -> str:
-        """The words as they stand behind a noun: ``finite and >= 0``."""
-        words = self.words.removeprefix("a ").replace("number", "and").strip()
-        return words.removeprefix("and ").removesuffix(" and")
 
 
 class Kind(ABC):
@@ -302,14 +279,6 @@ class ScalarOfEach(Kind):
         return f"{words} parameter, or function of a parameter", self.interval.adjective
 
 
-FINITE = Interval("a finite number")
-NON_NEGATIVE = Interval("a finite number >= 0", low=0, has_low=True)
-POSITIVE = Interval("a finite number > 0", low=0)
-FRACTION = Interval("in [0, 1)", low=0, high=1, has_low=True)
-SHARE = Interval("in [0, 1]", low=0, high=1, has_low=True, has_high=True)
-AT_LEAST_ONE = Interval("a finite number >= 1", low=1, has_low=True)
-NON_NEGATIVE_OR_INFINITE = Interval("a number >= 0", low=0, has_low=True, has_high=True)
-
 Finite = Annotated[Hyperparameter, Scalar(FINITE)]
 NonNegative = Annotated[Hyperparameter, Scalar(NON_NEGATIVE)]
 Positive = Annotated[Hyperparameter, Scalar(POSITIVE)]
@@ -355,66 +324,6 @@ WaitingRule = Annotated[Callable[..., Any], WAITING_RULE]
 Projection = Annotated[Callable[..., Any], WAITING_PROJECTION]
 
 
-class Symbols:
-    """The hyperparameters of a call, as symbols of any dtype.
-
-    Parameters
-    ----------
-    values : dict
-        Checked values by name; none of those that enter a formula is a schedule any more.
-    kinds : dict
-        What each of them is.
-    place : Place
-        Whose they are.
-    dtype : str
-        The dtype in which numbers are kept, which is the widest that they are used in.
-
-    Attributes
-    ----------
-    values : dict
-        The values by name, with a variable in the place of each number that enters a formula.
-    """
-
-    def __init__(
-        self, values: Mapping[str, Any], kinds: Mapping[str, Kind], place: Place, dtype: str
-    ) -> None:
-        self._scalars = {
-            name: kind
-            for name, value in values.items()
-            if isinstance(kind := kinds.get(name), Scalar) and value is not None
-        }
-        self.values = {
-            name: as_input(place, name, value, self._scalars[name], dtype)
-            if name in self._scalars
-            else value
-            for name, value in values.items()
-        }
-        self._by_dtype: dict[str, dict[str, Any]] = {}
-
-    def in_dtype(self, dtype: str) -> dict[str, Any]:
-        """Return all hyperparameters by name, those that enter formulas as symbols of a dtype."""
-        if dtype not in self._by_dtype:
-            self._by_dtype[dtype] = {
-                name: self._scalars[name].symbol(name, value, dtype)
-                if name in self._scalars
-                else value
-                for name, value in self.values.items()
-            }
-        return self._by_dtype[dtype]
-
-    def like(self, symbol: Any, dtype: str) -> Any:
-        """Return the hyperparameter whose symbol is given in another dtype, or None for others.
-
-        Casting the symbol would not do: a floor differs from dtype to dtype, and a number is
-        rounded differently.
-        """
-        for symbols in self._by_dtype.values():
-            for name, known in symbols.items():
-                if known is symbol:
-                    return self.in_dtype(dtype)[name]
-        return None
-
-
 def kind_in(annotation: Any) -> tuple[Kind | None, bool]:
     """Return the kind that an annotation carries, if any, and whether it admits None."""
     admits_none = False
@@ -432,35 +341,6 @@ def kind_in(annotation: Any) -> tuple[Kind | None, bool]:
 def is_schedule(value: Any) -> bool:
     """Tell a schedule from a number or a symbol."""
     return callable(value) and not isinstance(value, Variable)
-
-
-def evaluate(
-    kind: Scalar, name: str, schedule: ScheduleFunction, step: Variable, place: Place
-) -> Any:
-    """Call a schedule with the symbolic step and check what it returns, a symbol or a number.
-
-    Raises
-    ------
-    ValueError
-        If the schedule fails on a symbolic step, or returns a symbol that is not a scalar or
-        a number out of range.
-    TypeError
-        If it returns something else.
-    """
-    given = f"the schedule given as {name}"
-    try:
-        inside = place.inside(name)
-        value = schedule.at(step, inside) if isinstance(schedule, HasNumbers) else schedule(step)
-    except Exception as error:
-        raise ValueError(
-            f"{given} failed on a symbolic step ({error}); it must build its value from PyTensor "
-            "operations, for example pytensor.tensor.switch where Python would use if"
-        ) from error
-    try:
-        Scalar.check(kind, name, value, schedules=False)
-    except (TypeError, ValueError) as error:
-        raise type(error)(f"{given} returned a bad value: {error}") from None
-    return value
 
 
 def marked(value: Any, dtype: str, **facts: Any) -> Any:

@@ -22,11 +22,11 @@ from updates.call import Call, State, Updates, UpdatesLike, checked_updates
 from updates.declaration import Declaration, Deferred, declare, parameters_of, waited_for
 from updates.docstrings import Shared, training_example
 from updates.given_numbers import Place
-from updates.kinds import Symbols
 from updates.loss_graph import trained
 from updates.precision import wide
 from updates.rows import label, stand_in
 from updates.state import is_state
+from updates.symbols import Symbols
 
 P = ParamSpec("P")
 

@@ -34,7 +34,8 @@ from updates.arguments import kind_of
 from updates.declaration import declared, public
 from updates.distributed.machines import machine_of
 from updates.distributed.waiting import Waiting, limit, listed, watch
-from updates.kinds import POSITIVE, PlainNumber
+from updates.interval import POSITIVE
+from updates.kinds import PlainNumber
 
 # How long a process that has failed waits for others that fail at the same time to say why.
 GRACE_SECONDS = 0.5

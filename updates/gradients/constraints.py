@@ -31,7 +31,8 @@ from updates.gradient_transform import (
     tensor_transform,
     tensors_transform,
 )
-from updates.kinds import FINITE, Epsilon, FactorOfEach, Flag, NonNegative, Scalar
+from updates.interval import FINITE
+from updates.kinds import Epsilon, FactorOfEach, Flag, NonNegative, Scalar
 from updates.named_dimensions import names_of
 from updates.norms import joint_norm, mean_over, norm_over, scaled
 

@@ -26,18 +26,17 @@ from updates.arguments import kind_of
 from updates.declaration import Declaration, declaration_of, declare, named, parameters_of, public
 from updates.docstrings import Shared
 from updates.given_numbers import HasNumbers, Place, as_input
+from updates.interval import NON_NEGATIVE, POSITIVE
 from updates.kinds import (
-    NON_NEGATIVE,
-    POSITIVE,
     Hyperparameter,
     Kind,
     OneOf,
     Scalar,
-    evaluate,
     is_schedule,
     marked,
 )
 from updates.precision import wide
+from updates.symbols import evaluate
 
 Step = TensorVariable
 _P = ParamSpec("_P")
