@@ -6,6 +6,7 @@
 - ``mistakes``: what in a dictionary usually is none of what was meant
 - ``recognition``: where in the graphs a formula ends, because a gradient begins
 - ``formula``: from the graph of a next value to a tree
+- ``bare``, ``constants``: what a formula does not show, and how it shows a constant
 - ``operations``: trees, and how each operation is written
 - ``writing``: from a tree to text, and to mathematics
 - ``reads``: the old values that each next value needs

@@ -1,8 +1,6 @@
 """Formulas: from the graph of a next value to a tree that can be written.
 
 - ``Formulas``: the trees of all next values of a dictionary
-- ``bare``: a variable without what concerns types and shapes only
-- ``sources_of``: what a result is computed from
 
 A tree says what the graph computes, operation by operation. It is as simple as it reads because
 it ends at gradients, at old values and at new values that another variable has, and because
@@ -21,10 +19,12 @@ from pytensor.tensor.basic import Alloc, Join, MakeVector
 from pytensor.tensor.blockwise import Blockwise
 from pytensor.tensor.elemwise import CAReduce, DimShuffle, Elemwise
 from pytensor.tensor.random.op import RandomVariable
-from pytensor.tensor.shape import Shape_i, SpecifyShape
+from pytensor.tensor.shape import Shape_i
 from pytensor.tensor.subtensor import AdvancedIncSubtensor, AdvancedSubtensor, IncSubtensor
 
 from updates import provenance
+from updates.description.bare import bare, inside, scalar_name, sources_of
+from updates.description.constants import constant, constant_number, is_uniform
 from updates.description.operations import (
     CUT,
     PRODUCTS,
@@ -41,12 +41,6 @@ from updates.given_numbers import is_number, present_value
 from updates.loss_graph import by_age
 from updates.rows import touched
 from updates.state import is_state
-
-_INVISIBLE = {"TensorFromScalar", "ScalarFromTensor", "Unbroadcast", "DeepCopyOp", "OwnCopy"}
-_INVISIBLE |= {"ViewOp", "ConsiderConstant", "ZeroGrad", "DisconnectedGrad"}
-_INVISIBLE |= {"TensorFromXTensor", "XTensorFromTensor", "Rename"}  # names of dimensions
-# Up to how many elements a constant is written out.
-_FEW = 8
 
 
 class Formulas:
@@ -108,7 +102,7 @@ class Formulas:
                 value = bare(touched(variable, value))
                 if value.owner is not None:
                     found.setdefault(value, []).append((variable, conditions))
-                if _scalar_name(value) != "Switch":
+                if scalar_name(value) != "Switch":
                     break
                 condition, yes, no = value.owner.inputs
                 is_scalar = all(length == 1 for length in condition.type.shape)
@@ -126,7 +120,7 @@ class Formulas:
             return []
         if provenance.of(variable).joint:
             return _parts(variable)
-        inner = _inside(variable)
+        inner = inside(variable)
         return sources_of(variable) if inner is None else [inner]
 
     def _is_leaf(self, variable: Any) -> bool:
@@ -146,7 +140,7 @@ class Formulas:
         if joint := provenance.of(variable).joint:
             parts = [self._trees[part] for part in _parts(variable)]
             return joint_of("norm" if joint == "norm" else "sum", parts)
-        inner = _inside(variable)
+        inner = inside(variable)
         return self._operation(variable) if inner is None else self._trees[inner]
 
     # --- Leaves -------------------------------------------------------------------------------
@@ -154,7 +148,7 @@ class Formulas:
     def _leaf(self, variable: Any) -> Tree:
         if is_number(variable):
             return number(present_value(variable))
-        if isinstance(variable, Constant) and (tree := _constant(variable)) is not None:
+        if isinstance(variable, Constant) and (tree := constant(variable)) is not None:
             return tree
         if variable not in self.leaves:
             self.leaves[variable] = self._new_leaf(variable)
@@ -264,9 +258,9 @@ class Formulas:
         while inner is not None:
             variable = inner
             is_end = self._is_leaf(variable) or variable in self._new
-            inner = None if is_end else _inside(variable, broadcast=True)
-        if isinstance(variable, Constant) and _is_uniform(variable):
-            return _constant_number(variable, user), ()
+            inner = None if is_end else inside(variable, broadcast=True)
+        if isinstance(variable, Constant) and is_uniform(variable):
+            return constant_number(variable, user), ()
         return self._trees.get(variable, CUT), tuple(variable.type.shape)
 
     def _dimshuffle(self, variable: Any) -> Tree:
@@ -292,70 +286,6 @@ class Formulas:
 
 
 # --- What variables are -----------------------------------------------------------------------
-
-
-def bare(variable: Any, broadcast: bool = False) -> Any:
-    """Look through all that concerns types and shapes only, and what the library says so of."""
-    while (inner := _inside(variable, broadcast)) is not None:
-        variable = inner
-    return variable
-
-
-def sources_of(variable: Any) -> list[Any]:
-    """Return what a result is computed from.
-
-    An operation that does the same to each of several tensors has a ``name_of_each``: its results
-    read as if they came from their own tensors alone.
-    """
-    node = variable.owner
-    if hasattr(node.op, "name_of_each"):
-        return [node.inputs[node.outputs.index(variable)]]
-    return node.inputs
-
-
-def _inside(variable: Any, broadcast: bool = False) -> Any:
-    """Return what a variable is another type of, or perhaps another shape of, or None."""
-    node = variable.owner
-    record = provenance.of(variable)
-    if node is None or record.symbol or record.joint:
-        return None
-    if record.reads_as is not None:
-        return node.inputs[record.reads_as]
-    name = _scalar_name(variable)
-    if isinstance(node.op, SpecifyShape) or type(node.op).__name__ in _INVISIBLE:
-        return node.inputs[0]
-    if name == "Cast" and isinstance(node.inputs[0], Constant):
-        return None  # 0.1 in float32 is not 0.1 in float64
-    if name == "Identity" or (name == "Cast" and _is_wider(node.inputs[0], variable)):
-        return node.inputs[0]
-    if name == "Second" or isinstance(node.op, Alloc):
-        source = node.inputs[name == "Second"]
-    elif isinstance(node.op, DimShuffle) and _adds_axes_in_front(node.op):
-        [source] = node.inputs
-    else:
-        return None
-    ones = [[length == 1 for length in v.type.shape] for v in (source, variable)]
-    return source if broadcast or ones[0] == ones[1] else None
-
-
-def _is_wider(narrow: Any, wide: Any) -> bool:
-    """Tell a cast that keeps every value and every operation on it."""
-    kinds = {np.dtype(v.type.dtype).kind for v in (narrow, wide)}
-    return narrow.type.dtype == wide.type.dtype or (
-        kinds == {"f"} and np.can_cast(narrow.type.dtype, wide.type.dtype)
-    )
-
-
-def _scalar_name(variable: Variable) -> str:
-    """Return the name of an elementwise operation."""
-    op = variable.owner.op if variable.owner else None
-    return type(op.scalar_op).__name__ if isinstance(op, Elemwise) else ""
-
-
-def _adds_axes_in_front(op: DimShuffle) -> bool:
-    axes = [axis for axis in op.new_order if axis != "x"]
-    front = len(op.new_order) - len(axes)
-    return axes == list(range(op.input_ndim)) and set(op.new_order[:front]) <= {"x"}
 
 
 def _covers(shapes: Sequence[tuple[Any, ...]], result: tuple[Any, ...]) -> bool:
@@ -394,41 +324,6 @@ def _is_old(variable: Any, value: Any) -> bool:
 
 def _leaf_tree(leaf: Leaf) -> Tree:
     return Tree("leaf", kind="leaf", what=leaf)
-
-
-def _is_uniform(variable: Any) -> bool:
-    data = np.asarray(variable.data)
-    is_plain = data.dtype.kind in "biuf" and data.size > 0
-    return is_plain and bool((data == data.flat[0]).all() or (data != data).all())
-
-
-def _constant_number(variable: Any, user: Any = None) -> Tree:
-    """Write a constant as one number; where it is used in a wider type, say which it is."""
-    value = np.asarray(variable.data).flat[0]
-    tree = number(value)
-    if user is None or value.dtype.kind != "f" or np.dtype(user.type.dtype).kind != "f":
-        return tree
-    is_wider = np.dtype(user.type.dtype).itemsize > value.dtype.itemsize
-    if is_wider and np.isfinite(value) and float(tree.text) != float(value):
-        return call(value.dtype.name, [tree])
-    return tree
-
-
-def _constant(variable: Any) -> Tree | None:
-    """Write a small constant out, and None for others."""
-    data = np.asarray(variable.data)
-    if data.dtype.kind not in "biuf":
-        return None
-    if data.ndim == 0:
-        return _constant_number(variable)
-    if _is_uniform(variable) and data.size > 1:
-        shape = listed([number(length) for length in data.shape])
-        return call("broadcast_to", [_constant_number(variable), shape])
-    return _listed(data) if data.size <= _FEW else None
-
-
-def _listed(data: np.ndarray) -> Tree:
-    return listed([_listed(row) if row.ndim else number(row[()]) for row in data])
 
 
 def _axes_of(variable: Any) -> list[int]:

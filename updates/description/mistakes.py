@@ -13,7 +13,7 @@ from pytensor.graph.traversal import ancestors
 
 from updates import provenance
 from updates.arguments import is_float_tensor
-from updates.description.formula import bare
+from updates.description.bare import bare
 from updates.description.variables import abbreviated
 from updates.state import is_state
 

@@ -12,7 +12,7 @@ from pytensor.graph.basic import Constant, Variable
 from pytensor.graph.traversal import walk
 
 from updates import provenance
-from updates.description.formula import sources_of
+from updates.description.bare import sources_of
 from updates.description.recognition import gradients_in
 from updates.given_numbers import is_number
 

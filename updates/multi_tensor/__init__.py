@@ -1,6 +1,7 @@
 """One formula, rewritten and compiled once, for the updates of all parameters (numba backend).
 
 - ``regions``: which parts of a graph are the elementwise update of a tensor
+- ``membership``: which nodes belong to such parts
 - ``op``: the node that stands for one formula applied to several tensors
 - ``rewrite``: the graph rewrites ``multi_tensor`` that make such nodes, before PyTensor rewrites
   anything, and let them work in place, after all else

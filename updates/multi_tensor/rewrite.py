@@ -26,16 +26,9 @@ from pytensor.tensor.elemwise import Elemwise
 from pytensor.tensor.type import TensorType
 
 from updates.multi_tensor import numba_is_ready
+from updates.multi_tensor.membership import is_scalar, of_returned, updated
 from updates.multi_tensor.op import COMMON, NUMBER, TENSOR, MultiTensor, arranged
-from updates.multi_tensor.regions import (
-    Formula,
-    Region,
-    is_scalar,
-    of_returned,
-    regions,
-    updated,
-    without_axes,
-)
+from updates.multi_tensor.regions import Formula, Region, regions, without_axes
 from updates.private import KERNEL
 
 # Tensors of a node until the last rewrite puts all into one. PyTensor's rewrites need time that
