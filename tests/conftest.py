@@ -7,6 +7,8 @@ import pytest
 from catalogue import COMPILE_FOR_LONG, Row
 from pytensor.link.vm import VMLinker
 
+pytensor.config.traceback__limit = 0  # graphs are built faster without notes of where
+
 with suppress(ImportError):  # before PyTensor 3.3
     from pytensor.compile.inner_function import HasInnerFunction, link_only_mode
 

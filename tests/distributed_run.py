@@ -183,7 +183,7 @@ RULES = {
 BOUND = 0.05
 
 
-@case(fast=(2, 4), slow=())
+@case()
 def equivalence(steps=50):
     """Train k processes on batches of B, and each rule once more in one process on k*B."""
     x, y = batches(steps)
@@ -220,7 +220,7 @@ def equivalence(steps=50):
     return found
 
 
-@case(fast=(2, 4), slow=())
+@case()
 def same_bits(steps=500):
     """Train from starts that differ until they are broadcast."""
     x, y = batches(10, "float32")
@@ -1067,8 +1067,7 @@ def on_backend(mode, comm=None):
     loss = (((x[:, :, None] * W).sum(axis=1) * s + b - 1) ** 2).mean()
     grads = updates.get_or_compute_grads(loss, [W, b, s])
     grads[0] = grads[0].T.T  # what a rewrite may leave in another order than C
-    grads = updates.clip_by_global_norm(allreduce_mean(grads, comm), 0.5)
-    rule = updates.adam(grads, [W, b, s], 0.01)
+    rule = updates.adam(allreduce_mean(grads, comm), [W, b, s], 0.01)
     means = allreduce_mean([loss, x.T], comm)
     step = pytensor.function([x], means, updates=rule, mode=mode)
     steps = [step(np.float32(random.normal(size=(5, 3)) * (RANK + 1))) for _ in range(3)]
@@ -1088,7 +1087,7 @@ def backends():
     return {name: on_backend(get_mode(name)) for name in ("FAST_COMPILE", "NUMBA")}
 
 
-@case(fast=(), slow=(2, 4))
+@case(fast=())
 def all_backends():
     """Run on all backends that are installed."""
     modes = {name: mode_of(name) for name in ("FAST_COMPILE", "NUMBA", "C", "JAX")}
@@ -1098,7 +1097,7 @@ def all_backends():
     return {name: mode and on_backend(mode) for name, mode in modes.items()}
 
 
-@case(fast=(), slow=(2, 4))
+@case(fast=())
 def mismatches_of_backends():
     """Let the last process reduce fewer numbers than the others, on all backends."""
     found = {}

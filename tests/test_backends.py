@@ -1,9 +1,9 @@
 """Every rule computes on every backend of PyTensor what its formula says, as it was written.
 
 Compiling takes nearly all of the time, so several rules, each on parameters of its own, are in one
-function. One rule of each kind runs with the fast tests (with the C compiler only Adam, as it takes
-a second for every kernel), all others with the slow ones, one in eight of them in C. Only the fast
-tests have two dtypes in one function, each of which is compiled by itself.
+function. A rule and one that draws numbers run with the fast tests, all others with the slow ones;
+all in C with the slow ones, as g++ takes a second for every kernel, one in eight of the others.
+Only the fast tests have two dtypes in one function, each of which is compiled by itself.
 """
 
 import functools
@@ -55,7 +55,7 @@ CASES["state_in_16_bits"] = functools.partial(matrix_and_scalar, state_in_16_bit
 CASES["sums_in_float32"] = sums_in_float32
 DRAWS = {repr(row.rule) for row in LIGHT_RULES if "generator" in row.scalars}
 KINDS = {row.name: repr(row.rule) for row in LIGHT_RULES}
-FAST_CASES = [KINDS["momentum"], KINDS["adagrad_window"], KINDS["noisy_sgd"], "state_in_16_bits"]
+FAST_CASES = [KINDS["momentum"], KINDS["noisy_sgd"]]
 SLOW_CASES = [name for name in CASES if name not in (*FAST_CASES, "sums_in_float32")]
 CASES |= {name: functools.partial(CASES[name], dtype="float64") for name in FAST_CASES}
 TOGETHER = [["sums_in_float32"], FAST_CASES]
@@ -92,12 +92,16 @@ def after_three_steps(number, backend):
     return {name: arrays(dictionary) for name, dictionary in dictionaries.items()}
 
 
+def marks_of(number, backend):
+    """Return the marks of the tests of one function: one worker compiles it."""
+    group = pytest.mark.xdist_group(f"{backend} {number}")
+    return [group, pytest.mark.slow] if number > 1 or backend == "C" else [group]
+
+
 def every_case():
     for number in range(len(TOGETHER)):
         for backend in BACKENDS:
-            group = pytest.mark.xdist_group(f"{backend} {number}")  # one worker compiles it
-            is_slow = number > 1 or (number == 1 and backend == "C")
-            marks = [group, *([pytest.mark.slow] if is_slow else [])]
+            marks = marks_of(number, backend)
             for name in together(number, backend):
                 yield pytest.param(number, name, backend, id=f"{name}-{backend}", marks=marks)
 
@@ -117,7 +121,7 @@ def test_every_backend_computes_the_formula(number, name, backend):
 
 @pytest.mark.parametrize(
     "backend",
-    [pytest.param(name, marks=pytest.mark.xdist_group(f"{name} 0")) for name in BACKENDS],
+    [pytest.param(backend, marks=marks_of(0, backend)) for backend in BACKENDS],
 )
 def test_float32_stays_float32_through_sums_of_the_users_graph(backend):
     after = after_three_steps(0, backend)["sums_in_float32"]

@@ -48,30 +48,32 @@ def test_what_has_not_changed_stays_where_it_is():
     again = stored(restored(codes, "float32"), threshold(step))
     function = pytensor.function([codes, step], again, mode=MODE)
     # Below 200 numbers are less than 1e-25 and lose digits in float32.
-    every = np.concatenate([np.arange(-32767, -200), [0], np.arange(200, 32768)]).astype(CODES)
-    moves = [function(every, number) - every for number in range(200)]
+    above = np.arange(200, 32768, 61)
+    many = np.concatenate([-above, [0], above]).astype(CODES)
+    moves = [function(many, number) - many for number in range(200)]
     assert np.abs(moves).max() <= 1
     assert np.abs(np.mean(moves, axis=0)).max() < 0.02
 
 
-@pytest.mark.parametrize("size", [1e3, 1.0, 1e-4, 1e-7])
-def test_an_average_of_noise_is_right_in_the_long_run(size):
-    gradient = pt.fvector("gradient")
-    w = pytensor.shared(np.zeros(500, dtype="float32"), name="w")
+def test_an_average_of_noise_is_right_in_the_long_run():
+    sizes = np.array([[1e3], [1.0], [1e-4], [1e-7]])
+    gradient = pt.fmatrix("gradient")
+    w = pytensor.shared(np.zeros((4, 500), dtype="float32"), name="w")
     changes = updates.adam([gradient], [w], **HALF)
     _, first, second, _ = changes
-    function = pytensor.function([gradient], updates=changes, mode=MODE)
+    function = pytensor.function([gradient], updates=changes, mode="NUMBA")
     random = np.random.default_rng(0)
     mean = square = 0.0
     for _ in range(2000):
-        value = size * random.normal(size=500)
+        value = sizes * random.normal(size=(4, 500))
         mean, square = 0.9 * mean + 0.1 * value, 0.999 * square + 0.001 * value**2
         function(value.astype("float32"))
-    moments = pytensor.function([], [restored(first, "float64"), restored(second, "float64")])
-    found_mean, found_square = moments()
-    np.testing.assert_allclose(found_mean, mean, atol=0.01 * size)
-    assert abs((found_square / square).mean() - 1) < 0.005
-    assert (found_square / square).std() < 0.06
+    moments = [restored(first, "float64"), restored(second, "float64")]
+    found_mean, found_square = pytensor.function([], moments, mode=MODE)()
+    np.testing.assert_array_less(abs(found_mean - mean) / sizes, 0.01)
+    ratios = found_square / square
+    np.testing.assert_array_less(abs(ratios.mean(axis=1) - 1), 0.005)
+    np.testing.assert_array_less(ratios.std(axis=1), 0.06)
 
 
 def problem(dtype="float32"):

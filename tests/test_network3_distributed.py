@@ -50,7 +50,8 @@ Corresponding test accuracy of .*%
 
 
 @pytest.mark.parametrize(
-    ("number", "n_steps"), [(1, 12), (2, 6), pytest.param(4, 3, marks=pytest.mark.slow)]
+    ("number", "n_steps"),
+    [(2, 6), *(pytest.param(*way, marks=pytest.mark.slow) for way in [(1, 12), (4, 3)])],
 )
 @pytest.mark.parametrize("steps_per_call", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_the_root_alone_tells_how_the_shared_work_goes(number, n_steps, steps_per_call, few_digits):

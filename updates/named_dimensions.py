@@ -1,6 +1,7 @@
 """Named dimensions: tensors of `pytensor.xtensor`, and those without names that formulas see.
 
 - ``has_names``, ``names_of``: whether a variable's dimensions have names, and which
+- ``axis_number``: an axis that is given by the name of its dimension
 - ``without_names``, ``with_names_of``: a variable without them, and with those of another
 - ``named_source``: the variable whose values without names an expression is
 - ``before_names``: the tensor that got names
@@ -40,6 +41,17 @@ def names_of(variable: Any) -> tuple[str, ...] | None:
     """Return the names of a variable's dimensions, or of what it is the values of."""
     source = named_source(variable)
     return source.type.dims if has_names(source) else None
+
+
+def axis_number(tensor: Any, axis: Any, argument: str) -> Any:
+    """Return the number of the axis that has a name, and what is no name as it is."""
+    if not isinstance(axis, str):
+        return axis
+    names = names_of(tensor)
+    if names is None or axis not in names:
+        has = "no named dimensions" if names is None else f"the dimensions {names}"
+        raise ValueError(f"{argument} names {axis!r}, but the tensor has {has}")
+    return names.index(axis)
 
 
 def named_source(variable: Any) -> Any:

@@ -20,7 +20,7 @@ from updates.call import Tensor
 from updates.given_numbers import given_as
 from updates.gradient_transform import tensor_transform
 from updates.kinds import Finite, Positive
-from updates.named_dimensions import names_of
+from updates.named_dimensions import axis_number
 from updates.norms import norm_over, scaled
 from updates.precision import wide
 
@@ -242,14 +242,10 @@ def _excess(x: Tensor, scale: Any, axis: int | None) -> Tensor:
 
 def _axis(tensor: Tensor, axis: Any) -> int | None:
     """Return the number of an axis that is given by number or by name, None for all axes."""
-    names, ndim = names_of(tensor), tensor.type.ndim
+    ndim = tensor.type.ndim
+    axis = axis_number(tensor, axis, "axis")
     if axis is None:
         return None
-    if isinstance(axis, str):
-        if names is None or axis not in names:
-            has = "no named dimensions" if names is None else f"the dimensions {names}"
-            raise ValueError(f"axis names {axis!r}, but the tensor has {has}")
-        return names.index(axis)
     if not isinstance(axis, Integral) or isinstance(axis, bool):
         raise TypeError(
             f"axis must be an integer, the name of a dimension or None, got {axis!r} of type "

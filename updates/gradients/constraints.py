@@ -33,7 +33,7 @@ from updates.gradient_transform import (
 )
 from updates.interval import FINITE
 from updates.kinds import Epsilon, FactorOfEach, Flag, NonNegative, Scalar
-from updates.named_dimensions import names_of
+from updates.named_dimensions import axis_number
 from updates.norms import joint_norm, mean_over, norm_over, scaled
 
 
@@ -259,9 +259,8 @@ def unit_axes(tensor: Any, axes: Any, name: str = "norm_axes") -> tuple[int, ...
                 f"{name} has no default for a tensor of ndim {ndim}, give the axes to sum over"
             )
         return _all_but_the_units(ndim)
-    names = names_of(tensor)
-    if names is not None and isinstance(axes, Sequence):
-        axes = _axes_named(names, axes, name)
+    if isinstance(axes, Sequence):
+        axes = [axis_number(tensor, a, name) for a in ([axes] if isinstance(axes, str) else axes)]
     if not isinstance(axes, Sequence) or not all(isinstance(axis, Integral) for axis in axes):
         raise TypeError(f"{name} must be a sequence of integers such as (0,), got {axes!r}")
     positive = tuple(axis + ndim if axis < 0 else axis for axis in axes)
@@ -272,17 +271,6 @@ def unit_axes(tensor: Any, axes: Any, name: str = "norm_axes") -> tuple[int, ...
     ):
         raise ValueError(f"{name} must name axes of a tensor of ndim {ndim}, each once, got {axes}")
     return positive
-
-
-def _axes_named(names: tuple[str, ...], axes: Any, argument: str) -> list[Any]:
-    """Return the axes that have these names, and what are no names as they are."""
-    axes = [axes] if isinstance(axes, str) else list(axes)
-    for axis in axes:
-        if isinstance(axis, str) and axis not in names:
-            raise ValueError(
-                f"{argument} names {axis!r}, which is not among the dimensions {names}"
-            )
-    return [names.index(axis) if isinstance(axis, str) else axis for axis in axes]
 
 
 def _all_but_the_units(ndim: int) -> tuple[int, ...]:

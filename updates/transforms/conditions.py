@@ -19,7 +19,7 @@ from updates.call import Call, Updates, checked_updates
 from updates.conditional import used_only_if
 from updates.kinds import Count, NonNegative, Positive, Share, WaitingRule
 from updates.named_dimensions import has_names, without_names
-from updates.norms import joint_norm
+from updates.norms import is_finite, joint_norm
 from updates.rows import choose, touched
 from updates.rule import joint_rule
 from updates.state import filled, is_state
@@ -194,8 +194,7 @@ def reduce_on_plateau(
     calls_before = pt.cast(position, call.dtype)
     mean_new = (calls_before * mean + pt.cast(loss, call.dtype)) / (calls_before + 1)
     is_due = pt.eq(position, every - 1)
-    is_finite = ~(pt.isinf(mean_new) | pt.isnan(mean_new))
-    improves = pt.switch(has_best > 0, mean_new < (1 - rtol) * best - atol, is_finite)
+    improves = pt.switch(has_best > 0, mean_new < (1 - rtol) * best - atol, is_finite(mean_new))
     rests = rest > 0
     waited = pt.switch(improves, 0, plateau + 1)
     reduces = ~rests & (waited >= patience)
