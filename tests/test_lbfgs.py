@@ -95,7 +95,7 @@ def test_every_backend_takes_the_same_way(mode):
     ways = []
     for each in (MODE, mode):
         x = pytensor.shared(np.array(row["start"]), name="x")
-        ways.append(minimized(rosenbrock(x), x, 500, mode=each))
+        ways.append(minimized(rosenbrock(x), x, 500, mode=each, memory=2))
     assert ways[0][:3] == ways[1][:3]
     np.testing.assert_allclose(ways[0][3][:20], ways[1][3][:20], rtol=1e-6)
 

@@ -113,17 +113,10 @@ def model(dtype):
 
 
 @everything
-@pytest.mark.parametrize(
-    ("dtype", "rewrites"),
-    [
-        ("float32", "minimum_compile"),
-        pytest.param("float64", "fast_compile", marks=pytest.mark.slow),
-    ],
-)
-def test_nan_guard_mode_has_nothing_to_complain_of(rule, dtype, rewrites):
-    loss, params = model(dtype)
+def test_nan_guard_mode_has_nothing_to_complain_of(rule):
+    loss, params = model("float32")
     with pytensor.config.change_flags(cxx=""):  # compiling in C would take far longer
-        mode = NanGuardMode(optimizer=rewrites)
+        mode = NanGuardMode(optimizer="minimum_compile")
         step = pytensor.function([], updates=rule(loss, params), mode=mode)
     for _ in range(4):
         step()
@@ -185,11 +178,11 @@ def test_warn_float64_has_nothing_to_complain_of_in_float32_models(rule, mode, r
     with pytensor.config.change_flags(**flags):
         loss, params = model("float32")
         single = run(rule(loss, params), mode=mode)
-    if mode == "JAX":
-        return  # which draws other numbers in float32 than in float64
+    assert "float64" not in {value.dtype for value in single.values()}
+    if mode in ("FAST_COMPILE", "JAX"):
+        return  # equal as written, and JAX draws other numbers in float32 than in float64
     loss, params = model("float32")
     usual = run(rule(loss, params), mode=mode)
     assert single.keys() == usual.keys()
     for name, value in single.items():
-        assert value.dtype != "float64"
         np.testing.assert_allclose(value, usual[name], rtol=1e-3, atol=1e-4, err_msg=name)

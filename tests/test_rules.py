@@ -10,6 +10,7 @@ import pytest
 from catalogue import (
     AROUND_A_RULE,
     AS_WRITTEN,
+    FEW,
     RULES,
     assert_same_bits,
     every_rule,
@@ -139,7 +140,7 @@ KINDS_OF_HYPERPARAMETER = {
 }
 
 
-@every_rule_but_few_slow
+@pytest.mark.parametrize("row", [row for row in RULES if row.name in FEW], ids=repr)
 def test_a_hyperparameter_may_be_a_number_a_symbol_or_a_schedule(row):
     merged = {}
     for kind, convert in KINDS_OF_HYPERPARAMETER.items():
