@@ -259,11 +259,12 @@ def unit_axes(tensor: Any, axes: Any, name: str = "norm_axes") -> tuple[int, ...
                 f"{name} has no default for a tensor of ndim {ndim}, give the axes to sum over"
             )
         return _all_but_the_units(ndim)
-    if isinstance(axes, Sequence):
-        axes = [axis_number(tensor, a, name) for a in ([axes] if isinstance(axes, str) else axes)]
-    if not isinstance(axes, Sequence) or not all(isinstance(axis, Integral) for axis in axes):
+    listed = [axes] if isinstance(axes, str) else axes
+    if isinstance(listed, Sequence):
+        listed = [axis_number(tensor, axis, name) for axis in listed]
+    if not isinstance(listed, Sequence) or not all(isinstance(axis, Integral) for axis in listed):
         raise TypeError(f"{name} must be a sequence of integers such as (0,), got {axes!r}")
-    positive = tuple(axis + ndim if axis < 0 else axis for axis in axes)
+    positive = tuple(axis + ndim if axis < 0 else axis for axis in listed)
     if (
         not positive
         or len(set(positive)) < len(positive)
