@@ -16,6 +16,7 @@ import pytest
 from catalogue import (
     AROUND_A_RULE,
     AS_WRITTEN,
+    FEW,
     RULES,
     arrays,
     assert_same_bits,
@@ -260,7 +261,13 @@ def test_all_kinds_of_functions_have_numbers():
     assert len(WITH_NUMBERS) > 75
 
 
-@pytest.mark.parametrize("name", WITH_NUMBERS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] * (name in RULE_NAMES - FEW))
+        for name in WITH_NUMBERS
+    ],
+)
 def test_every_number_is_an_input(name):
     rule = made(name)
     hyperparameters = updates.hyperparameters(rule)

@@ -4,7 +4,7 @@ import numpy as np
 import pytensor
 import pytensor.tensor as pt
 import pytest
-from catalogue import AS_WRITTEN, COMPOSITIONS, RULES
+from catalogue import AS_WRITTEN, RULES, every_update_but_few_slow
 from matplotlib.figure import Figure
 
 import updates
@@ -53,10 +53,14 @@ LOSS_RULES = {
         updates.reduce_on_plateau(patience=1),
         updates.apply_if_finite(),
     ),
-} | {make.__name__: make for make in COMPOSITIONS}
+    "lbfgs": updates.lbfgs(),
+}
 
 
-@pytest.mark.parametrize("name", LOSS_RULES)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.slow] * (name == "lbfgs")) for name in LOSS_RULES],
+)
 def test_the_steps_are_those_of_the_loss_without_names(name):
     expected, got = (stepped(LOSS_RULES[name], loss_of) for loss_of in (plain, named))
     assert got.keys() == expected.keys()
@@ -151,16 +155,10 @@ def assert_alike(got, expected, rtol=1e-11):
             np.testing.assert_allclose(variable.get_value(), value, **error)
 
 
-def name_of(rule):
-    return getattr(rule, "__name__", repr(rule))
-
-
-# Before PyTensor 3.3, the line search of lbfgs multiplies matrices in C whatever the mode is.
-@pytest.mark.filterwarnings("ignore:PyTensor could not link to a BLAS:UserWarning")
-@pytest.mark.parametrize("rule", [row.rule for row in RULES] + COMPOSITIONS, ids=name_of)
-def test_every_rule_steps_parameters_with_names_like_those_without(rule):
-    _, expected = after_steps(rule, is_named=False)
-    _, got = after_steps(rule, is_named=True)
+@every_update_but_few_slow
+def test_every_rule_steps_parameters_with_names_like_those_without(make_updates):
+    _, expected = after_steps(make_updates, is_named=False)
+    _, got = after_steps(make_updates, is_named=True)
     assert_alike(got, expected)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytensor
 import pytensor.tensor as pt
 import pytest
-from catalogue import AS_WRITTEN, COMPOSITIONS, RULES, every_rule, loss_of, parameters, run
+from catalogue import AS_WRITTEN, COMPOSITIONS, FEW, RULES, every_rule, loss_of, parameters, run
 from pytensor.compile.debug.nanguardmode import NanGuardMode
 
 import updates
@@ -93,7 +93,14 @@ EVERYTHING = {
         loss, params, 0.1, momentum=updates.halflife_to_decay(half)
     ),
 }
-everything = pytest.mark.parametrize("rule", EVERYTHING.values(), ids=EVERYTHING)
+SLOW = {repr(row.rule) for row in RULES if row.name not in FEW}
+everything = pytest.mark.parametrize(
+    "rule",
+    [
+        pytest.param(rule, id=name, marks=[pytest.mark.slow] * (name in SLOW))
+        for name, rule in EVERYTHING.items()
+    ],
+)
 
 
 def test_everything_is_in_the_tables():

@@ -99,7 +99,16 @@ def title(case):
     return f"{case['rule']}-{case['peer']}"
 
 
-@pytest.mark.parametrize("case", PEERS["cases"] + PEERS["transforms"], ids=title)
+def every_case():
+    """Give each rule and transform once to the fast tests; its other peers are slow ones."""
+    known = set()
+    for case in PEERS["cases"] + PEERS["transforms"]:
+        marks = [pytest.mark.slow] * (case["rule"] in known)
+        known.add(case["rule"])
+        yield pytest.param(case, id=title(case), marks=marks)
+
+
+@pytest.mark.parametrize("case", every_case())
 def test_a_rule_walks_where_its_peer_walks(case):
     for step, values in enumerate(walk(case), start=1):
         for kind in ("params", "average"):
