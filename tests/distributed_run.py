@@ -1080,15 +1080,8 @@ def on_backend(mode, comm=None):
     }
 
 
-@case(slow=())
-def backends():
-    """Run on FAST_COMPILE and numba."""
-    fill_the_cache(on_backend, get_mode("NUMBA"))
-    return {name: on_backend(get_mode(name)) for name in ("FAST_COMPILE", "NUMBA")}
-
-
 @case(fast=())
-def all_backends():
+def backends():
     """Run on all backends that are installed."""
     modes = {name: mode_of(name) for name in ("FAST_COMPILE", "NUMBA", "C", "JAX")}
     for name in ("NUMBA", "C"):

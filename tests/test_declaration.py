@@ -13,7 +13,7 @@ import numpy as np
 import pytensor
 import pytensor.tensor as pt
 import pytest
-from catalogue import AROUND_A_RULE, RULES, arrays, assert_same_bits, loss_of, parameters, run
+from catalogue import AROUND_A_RULE, FEW, RULES, arrays, assert_same_bits, loss_of, parameters, run
 from pytensor.compile.mode import Mode
 from pytensor.graph.traversal import ancestors, explicit_graph_inputs
 from pytensor.scalar.basic import Pow
@@ -234,9 +234,16 @@ MAKERS = [
     *((of_rule, name) for name in HYPERPARAMETERS if list(scalars([name]))),
     *((of_update_transform, name) for name in ON_STEPS),
 ]
+SLOW = HYPERPARAMETERS.keys() - FEW
 
 
-@pytest.mark.parametrize(("make", "name"), MAKERS, ids=[name for _, name in MAKERS])
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [
+        pytest.param(make, name, id=name, marks=[pytest.mark.slow] * (name in SLOW))
+        for make, name in MAKERS
+    ],
+)
 def test_hyperparameters_are_numbers_symbols_or_schedules(make, name):
     values = {argument: value for _, argument, value in scalars([name])}
     expected = values_of(make, name, values, FORMS["number"])

@@ -689,18 +689,13 @@ def test_a_load_that_fails_fails_in_all_processes_and_changes_nothing(
 
 # --- Backends --------------------------------------------------------------------------------
 
-ALL_BACKENDS = ["NUMBA", "C", "JAX"]
+on_every_backend = pytest.mark.parametrize("backend", ["NUMBA", "C", "JAX"])
 
 
-@pytest.mark.parametrize(
-    ("ranks", "case", "backend"),
-    [
-        (2, "backends", "NUMBA"),
-        *(pytest.param(4, "all_backends", name, marks=slow) for name in ALL_BACKENDS),
-    ],
-)
-def test_backends_agree_with_fast_compile(ranks, case, backend, job):
-    found = job(ranks, case)
+@slow
+@on_every_backend
+def test_backends_agree_with_fast_compile(backend, job):
+    found = job(4, "backends")
     if found[0][backend] is None:
         pytest.skip(f"{backend} is not installed")
     close = partial(np.testing.assert_allclose, rtol=2e-5, atol=1e-6)
@@ -719,7 +714,7 @@ def test_backends_agree_with_fast_compile(ranks, case, backend, job):
 
 
 @slow
-@pytest.mark.parametrize("backend", ALL_BACKENDS)
+@on_every_backend
 def test_mismatches_are_reported_from_every_backend(backend, job):
     found = job(4, "mismatches_of_backends")
     if backend not in found[0]:
