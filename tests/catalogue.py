@@ -408,7 +408,7 @@ COMPOSITIONS = [
 ]
 
 # What proves a promise of the code that all rules share: the fast tests try it on these.
-FEW = {"sgd", "momentum", "rmsprop", "deepmind_rmsprop", "adam", "lamb", "adafactor", "sophia"}
+FEW = {"sgd", "momentum", "deepmind_rmsprop", "adam", "sophia"}
 FEW |= {"with_sam", "with_transforms_and_schedules"}
 # What has a loop inside, in which a loss is evaluated: tests of their own try it on every backend.
 COMPILE_FOR_LONG = {"lbfgs"}

@@ -52,6 +52,9 @@ PROBLEMS = {
 }
 
 
+SLOW = {"rosenbrock of ten", "network"}
+
+
 def state_of(rule):
     return {v.name.removeprefix("lbfgs/"): v for v in rule if (v.name or "").startswith("lbfgs/")}
 
@@ -74,7 +77,13 @@ def minimized(loss, params, iterations, tolerance=GOLDEN["tolerance"], mode=MODE
     return made, evaluations, failures, losses
 
 
-@pytest.mark.parametrize("row", GOLDEN["problems"], ids=lambda row: row["problem"])
+@pytest.mark.parametrize(
+    "row",
+    [
+        pytest.param(row, id=row["problem"], marks=[pytest.mark.slow] * (row["problem"] in SLOW))
+        for row in GOLDEN["problems"]
+    ],
+)
 def test_iterations_and_evaluations_are_no_more_than_the_best_of_others_plus_a_tenth(row):
     x = pytensor.shared(np.array(row["start"]), name="x")
     iterations, evaluations, failures, losses = minimized(PROBLEMS[row["problem"]](x), x, 500)
@@ -149,7 +158,9 @@ def test_what_is_known_of_the_point_is_used_again_unless_something_has_changed()
     assert evaluations_of() == 1
 
 
-@pytest.mark.parametrize("odd", [np.inf, -np.inf, np.nan, 2.0])
+@pytest.mark.parametrize(
+    "odd", [np.nan, *(pytest.param(odd, marks=pytest.mark.slow) for odd in (np.inf, -np.inf, 2.0))]
+)
 def test_changes_beside_what_is_no_number_are_seen(odd):
     values = np.array([1.0, odd, 3.0])
     data = pytensor.shared(values, name="data")

@@ -167,7 +167,7 @@ MODES = [
     *(pytest.param(mode, marks=pytest.mark.slow) for mode in ("FAST_COMPILE", "JAX", "NUMBA")),
 ]
 # Numba takes about ten seconds to compile one of them, JAX three.
-FEW = {
+COMPILED = {
     "NUMBA": ("lamb",),
     "JAX": ("adafactor", "clip_by_norm", "cosine_restarts", "differentially", "lamb", "noisy_sgd"),
 }
@@ -179,7 +179,7 @@ FEW = {
 def test_warn_float64_has_nothing_to_complain_of_in_float32_models(rule, mode, request):
     if mode == "JAX":
         pytest.importorskip("jax")
-    if mode in FEW and not any(name in request.node.name for name in FEW[mode]):
+    if mode in COMPILED and not any(name in request.node.name for name in COMPILED[mode]):
         pytest.skip("is compiled in the other modes")
     flags = {"floatX": "float32", "warn_float64": "raise", "on_opt_error": "raise"}
     with pytensor.config.change_flags(**flags):
