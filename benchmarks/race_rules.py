@@ -4,11 +4,12 @@
 
 For each problem of ``race_problems.py`` and each rule, the learning rate is climbed to in steps of
 a factor of 3 from that of ``notebooks/tuned_rules.py``, by the loss on data that are not trained on
-after all steps. With the best rate, three runs from other starts are timed. A page, with a table
-and a picture beside it, says where each rule stands after equal steps, and after the time in which
-`adam` makes them. Averages are evaluated where a rule keeps them.
+after all steps. With the best rate, three runs from other starts are timed, and `adam` in turns
+with them: a slow hour of the machine slows both. A page, with a table and a picture beside it, says
+where each rule stands after equal steps, and after the time in which `adam` makes them. Averages
+are evaluated where a rule keeps them.
 
-Evaluations are not timed. Run it alone on the machine, with as many jobs as it has cores or fewer.
+Evaluations are not timed. Use no more jobs than the machine has cores.
 """
 
 import argparse
@@ -27,7 +28,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytensor
 from race_problems import PROBLEMS
-from speed_common import machine, table
+from speed_common import machine
 from tqdm import tqdm
 
 import updates
@@ -45,12 +46,12 @@ LONGEST = 4  # times the number of steps, for a rule that is faster than the ref
 
 
 class Result(NamedTuple):
-    """Where a rule ended on a problem: medians over the starts."""
+    """Where a rule ended on a problem, and its time as a multiple of that of `adam`: medians."""
 
     rate: float
     after_steps: float
     after_time: float
-    milliseconds: float
+    cost: float
 
 
 class Racer:
@@ -72,24 +73,32 @@ class Racer:
             self.evaluated = nullcontext
         self.run(self.first_rate, 0, 2)  # what is slow the first time
 
+    def seconds(self, batches: list[Any]) -> float:
+        """Return the time that steps take."""
+        start = perf_counter()
+        for batch in batches:
+            self.step(*batch)
+        return perf_counter() - start
+
     def run(
-        self, rate: float, seed: int, steps: int, seconds: float = 0
+        self, rate: float, seed: int, steps: int, reference: "Racer | None" = None
     ) -> list[tuple[int, float, float]]:
-        """Train from a start; return steps, seconds and losses on the way."""
+        """Train from a start; return on the way the steps, the time and the losses.
+
+        The time is counted in steps of a reference, which go on until it has made all of its own.
+        """
         for param, start in zip(self.params, PROBLEMS[self.problem](seed).params, strict=True):
             param.set_value(start.get_value())
         updates.reset(self.updates)
         self.rate.set_value(np.float32(rate))
         batches, every = self.batches(seed), max(1, steps // EVALUATIONS)
-        spent, done, curve = 0.0, 0, [(0, 0.0, self.validated())]
-        while done < steps or (spent < seconds and done < LONGEST * steps):
+        own, others, done, curve = 0.0, 0.0, 0, [(0, 0.0, self.validated())]
+        while done < steps or (reference and curve[-1][1] < steps and done < LONGEST * steps):
             ready = [next(batches) for _ in range(every)]
-            start = perf_counter()
-            for batch in ready:
-                self.step(*batch)
-            spent += perf_counter() - start
+            own += self.seconds(ready)
             done += every
-            curve.append((done, spent, self.validated()))
+            others += reference.seconds(ready) if reference else 0.0
+            curve.append((done, own / others * done if others else 0.0, self.validated()))
             if not math.isfinite(curve[-1][-1]):
                 break
         return curve
@@ -114,37 +123,26 @@ class Racer:
             best = min(losses, key=lambda power: losses[power])
 
 
-def raced(entry: tuple[str, str, int, float]) -> tuple[str, str, Result]:
-    """Tune a rule on a problem and run it; without seconds, its own time counts."""
-    rule, problem, steps, seconds = entry
+def raced(entry: tuple[str, str, int]) -> tuple[str, str, Result]:
+    """Tune a rule on a problem and run it."""
+    rule, problem, steps = entry
     with one_blas_thread(), np.errstate(all="ignore"):
         racer = Racer(rule, problem)
         rate = racer.climbed(steps)
-        curves = [racer.run(rate, seed, steps, seconds) for seed in SEEDS]
+        reference = None if rule == REFERENCE else Racer(REFERENCE, problem)
+        curves = [racer.run(rate, seed, steps, reference) for seed in SEEDS]
     last = [next((loss for done, _, loss in c if done >= steps), math.inf) for c in curves]
-    pace = [curve[-1][1] / curve[-1][0] for curve in curves]
-    limit = seconds or statistics.median(pace) * steps
-    in_time = [[loss for _, spent, loss in curve if spent <= limit][-1] for curve in curves]
-    medians = map(statistics.median, (last, in_time, pace))
-    after_steps, after_time, second = medians
-    return problem, rule, Result(rate, after_steps, after_time, second * 1e3)
+    in_time = [[loss for _, spent, loss in curve if spent <= steps][-1] for curve in curves]
+    costs = [curve[-1][1] / curve[-1][0] for curve in curves] if reference else [1.0]
+    return problem, rule, Result(rate, *map(statistics.median, (last, in_time, costs)))
 
 
 def race(rules: list[str], steps: int, jobs: int) -> dict[str, dict[str, Result]]:
     """Race rules on all problems; return results by problem and rule."""
     results: dict[str, dict[str, Result]] = {problem: {} for problem in PROBLEMS}
-    seconds: dict[str, float] = {}
+    entries = [(rule, problem, steps) for rule in rules for problem in PROBLEMS]
     with multiprocessing.get_context("spawn").Pool(jobs, maxtasksperchild=4) as pool:
-        for problem, _, result in pool.imap(raced, [(REFERENCE, p, steps, 0.0) for p in PROBLEMS]):
-            results[problem][REFERENCE] = result
-            seconds[problem] = result.milliseconds * steps / 1e3
-        others = [
-            (rule, problem, steps, seconds[problem])
-            for rule in rules
-            if rule != REFERENCE
-            for problem in PROBLEMS
-        ]
-        bar = tqdm(pool.imap_unordered(raced, others), total=len(others), ascii=" #")
+        bar = tqdm(pool.imap_unordered(raced, entries), total=len(entries), ascii=" #")
         for problem, rule, result in bar:
             results[problem][rule] = result
     return results
@@ -167,13 +165,13 @@ def page(results: dict[str, dict[str, Result]], steps: int, jobs: int, picture: 
     rules = order(results)
     measures = {"after_steps": "steps", "after_time": "time"}
     losses = [["rule", *(f"{p}, {of}" for p in results for of in measures.values())]]
-    costs = [["rule", *(f"{p}, {of}" for p in results for of in ("rate", "ms a step"))]]
+    costs = [["rule", *(f"{p}, {of}" for p in results for of in ("rate", "cost"))]]
     for rule in rules:
         losses.append([f"`{rule}`"])
         costs.append([f"`{rule}`"])
         for of_problem in results.values():
             own = of_problem[rule]
-            costs[-1] += [f"{own.rate:.2g}", f"{own.milliseconds:.2f}"]
+            costs[-1] += [f"{own.rate:.2g}", f"{own.cost:.2f}"]
             for measure in measures:
                 value = getattr(own, measure)
                 is_best = value == min(getattr(end, measure) for end in of_problem.values())
@@ -188,12 +186,19 @@ def page(results: dict[str, dict[str, Result]], steps: int, jobs: int, picture: 
         steps=steps,
         longest=LONGEST,
         picture=picture,
-        losses=table(losses[0], losses[1:]),
-        costs=table(costs[0], costs[1:]),
+        losses=compact(losses),
+        costs=compact(costs),
         machine=about,
         jobs=jobs,
         command=f"python benchmarks/race_rules.py --steps {steps} --jobs {jobs}",
     )
+
+
+def compact(rows: list[list[str]]) -> str:
+    """Write a Markdown table without padding."""
+    header, *body = rows
+    lines = [header, ["---", *["---:"] * (len(header) - 1)], *body]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 TEXT = """# All rules on three problems
@@ -210,7 +215,10 @@ The rules are in the order of their mean place.
 
 `{command}` makes this page ({machine}; {jobs} runs at a time).
 
-## Learning rates and times
+## Learning rates and costs
+
+The cost of a rule is the time of a step as a multiple of that of `adam`, whose steps were timed in
+turns with its own.
 
 {costs}
 

@@ -259,7 +259,7 @@ def unit_axes(tensor: Any, axes: Any, name: str = "norm_axes") -> tuple[int, ...
                 f"{name} has no default for a tensor of ndim {ndim}, give the axes to sum over"
             )
         return _all_but_the_units(ndim)
-    listed = [axes] if isinstance(axes, str) else axes
+    listed: Any = [axes] if isinstance(axes, str) else axes
     if isinstance(listed, Sequence):
         listed = [axis_number(tensor, axis, name) for axis in listed]
     if not isinstance(listed, Sequence) or not all(isinstance(axis, Integral) for axis in listed):
