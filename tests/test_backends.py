@@ -55,16 +55,16 @@ CASES["state_in_16_bits"] = functools.partial(matrix_and_scalar, state_in_16_bit
 CASES["sums_in_float32"] = sums_in_float32
 DRAWS = {repr(row.rule) for row in LIGHT_RULES if "generator" in row.scalars}
 KINDS = {row.name: repr(row.rule) for row in LIGHT_RULES}
-FAST_CASES = [KINDS["momentum"], KINDS["noisy_sgd"]]
-SLOW_CASES = [name for name in CASES if name not in (*FAST_CASES, "sums_in_float32")]
+FAST_CASES = (KINDS["momentum"], KINDS["noisy_sgd"])
 SUMS = ("sums_in_float32",)
+SLOW_CASES = [name for name in CASES if name not in FAST_CASES + SUMS]
 CASES |= {name: functools.partial(CASES[name], dtype="float64") for name in FAST_CASES}
 
 
 def functions(backend):
     """Name the cases that each function computes."""
     slow = SLOW_CASES[::20] if backend == "C" else SLOW_CASES
-    return [SUMS, tuple(FAST_CASES), *(tuple(slow[k : k + 8]) for k in range(0, len(slow), 8))]
+    return [SUMS, FAST_CASES, *(tuple(slow[k : k + 8]) for k in range(0, len(slow), 8))]
 
 
 def mode_of(backend):

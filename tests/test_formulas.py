@@ -9,7 +9,7 @@ import numpy as np
 import pytensor
 import pytensor.tensor as pt
 import pytest
-from catalogue import every_update, every_update_but_few_slow, loss_of, parameters
+from catalogue import every_update, loss_of, parameters
 from formula_text import evaluate
 from pytensor.compile.mode import Mode
 from pytensor.compile.sharedvalue import SharedVariable
@@ -398,7 +398,7 @@ def tags(variables):
     return {variable: dict(vars(variable.tag)) for variable in variables}
 
 
-@every_update_but_few_slow
+@every_update
 def test_nothing_is_written_on_variables_of_the_user(make_updates):
     params = parameters()
     loss = loss_of(params)
@@ -489,7 +489,7 @@ def assert_well_formed(latex):
     assert not re.search(r"(?<!\\)[<>$#%_&]", bare.replace(r" & \text{if }", "").replace(" & ", ""))
 
 
-@every_update_but_few_slow
+@every_update
 def test_mathematics_of_every_rule_is_well_formed(make_updates):
     params = parameters()
     for row in described(make_updates(loss_of(params), params)):

@@ -149,7 +149,7 @@ def test_every_rule_takes_many_steps(row):
     "make",
     [
         with_old_and_foreign_values,
-        pytest.param(with_rows, marks=pytest.mark.slow),
+        *(pytest.param(m, marks=pytest.mark.slow) for m in (with_equal_next_values, with_rows)),
     ],
 )
 def test_the_default_mode_keeps_variables_apart(make):

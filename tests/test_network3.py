@@ -167,6 +167,7 @@ def small_cnn(p_dropout=0.0):
 BACKENDS = {
     "c": Mode(linker="cvm", optimizer="fast_run"),
     "python": Mode(linker="py", optimizer="fast_run"),
+    "numba": "NUMBA",
     "jax": "JAX",
 }
 
@@ -174,7 +175,11 @@ BACKENDS = {
 @pytest.mark.filterwarnings("ignore:PyTensor could not link to a BLAS")
 @pytest.mark.parametrize(
     "backend",
-    ["python", "jax", pytest.param("c", marks=pytest.mark.slow)],
+    [
+        *(pytest.param(backend, marks=pytest.mark.slow) for backend in ("c", "numba")),
+        "python",
+        "jax",
+    ],
 )
 def test_every_backend_trains_alike(backend):
     if backend == "jax":

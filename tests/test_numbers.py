@@ -186,8 +186,8 @@ def test_warn_float64_has_nothing_to_complain_of_in_float32_models(rule, mode, r
         loss, params = model("float32")
         single = run(rule(loss, params), mode=mode)
     assert "float64" not in {value.dtype for value in single.values()}
-    if mode in ("FAST_COMPILE", "JAX"):
-        return  # equal as written, and JAX draws other numbers in float32 than in float64
+    if mode == "JAX":
+        return  # which draws other numbers in float32 than in float64
     loss, params = model("float32")
     usual = run(rule(loss, params), mode=mode)
     assert single.keys() == usual.keys()

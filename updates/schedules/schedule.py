@@ -27,14 +27,7 @@ from updates.declaration import Declaration, declaration_of, declare, named, par
 from updates.docstrings import Shared
 from updates.given_numbers import HasNumbers, Place, as_input
 from updates.interval import NON_NEGATIVE, POSITIVE
-from updates.kinds import (
-    Hyperparameter,
-    Kind,
-    OneOf,
-    Scalar,
-    is_schedule,
-    marked,
-)
+from updates.kinds import Hyperparameter, Kind, OneOf, Scalar, is_schedule, marked
 from updates.precision import wide
 from updates.symbols import evaluate
 
